@@ -1,0 +1,37 @@
+# A room is a static library made of every .cpp in its folder; its tests are one program made of every
+# tests/<room>/*_test.cpp. Which room may include which is checked by scripts/check_layers.sh (docs/decisions/0001).
+
+# Settings shared by everything that is compiled here.
+add_library(nll_settings INTERFACE)
+target_include_directories(nll_settings INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_features(nll_settings INTERFACE cxx_std_20)
+target_compile_options(nll_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror
+                                              -fno-math-errno -ffp-contract=off)
+if(NLL_SANITIZE)
+  target_compile_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
+  target_link_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE})
+endif()
+
+# nll_room(NAME folder [USES room... library...])
+function(nll_room name folder)
+  cmake_parse_arguments(ROOM "" "" "USES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(nll_${name} STATIC ${sources})
+  target_link_libraries(nll_${name} PUBLIC nll_settings ${ROOM_USES})
+endfunction()
+
+# nll_room_test(NAME [USES ...]): tests/<name>/*_test.cpp (and helpers beside them) against the room of that name.
+function(nll_room_test name)
+  cmake_parse_arguments(TEST "" "" "USES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources})
+  target_link_libraries(test_${name} PRIVATE nll_settings ${TEST_USES} GTest::gtest_main)
+  target_compile_definitions(test_${name} PRIVATE NLL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+endfunction()

@@ -1,0 +1,237 @@
+// Every key of a run, declared once: name, default, range, unit, help. Parsing, `--set a.b=c`, the checks, `nll
+// config`, the saved copy and the docs all walk these declarations (Visitor), so a key exists in this one place.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/config/visitor.h"
+
+namespace nll {
+
+struct RunConfig {
+  std::string directory = "runs/default";
+  std::int64_t seed = 1337;
+  std::string initial_weights;
+
+  void fields(Visitor& v) {
+    v.text("directory", directory, "folder of the run: config, metrics, checkpoints");
+    v.integer("seed", seed, at_least(0), "", "seed of initial weights, data order, dropout and samples");
+    v.text("initial_weights", initial_weights,
+           "Hugging Face GPT-2 folder (or checkpoint) a fresh run starts from; empty: random");
+  }
+};
+
+struct DataConfig {
+  std::vector<std::string> train = {"data/kjv"};
+  std::vector<std::string> validation;
+  std::string tokenizer;
+  bool allow_change = false;
+
+  void fields(Visitor& v) {
+    v.texts("train", train, "folder made by `nll tokenize`, a token file, a glob, or a list of them");
+    v.texts("validation", validation,
+            "the same for held-out text; empty: the validation shards in the folder of `train`");
+    v.text("tokenizer", tokenizer, "tokenizer.json or a folder that has one; empty: the one in the folder of `train`");
+    v.boolean("allow_change", allow_change, "let a resumed run go on although its data changed");
+  }
+};
+
+struct ModelConfig {
+  std::int64_t layers = 12, heads = 12, width = 768, context = 1024, vocabulary = 50257;
+  double dropout = 0;
+
+  void fields(Visitor& v) {
+    v.integer("layers", layers, between(1, 1000), "", "transformer blocks");
+    v.integer("heads", heads, between(1, 1024), "", "attention heads; must divide width");
+    v.integer("width", width, between(1, 1 << 20), "", "size of the residual stream");
+    v.integer("context", context, between(1, 1 << 24), "tokens", "longest sequence the model sees");
+    v.integer("vocabulary", vocabulary, between(2, 1 << 24), "tokens", "number of token ids");
+    v.real("dropout", dropout, from_below(0, 1), "", "on embeddings, attention output and MLP output while training");
+  }
+};
+
+struct ObjectiveConfig {
+  std::string kind = "language";
+  double label_smoothing = 0, z_loss = 0;
+
+  void fields(Visitor& v) {
+    v.choice("kind", kind, {"language"}, "what is minimised");
+    v.real("label_smoothing", label_smoothing, from_below(0, 1), "",
+           "epsilon of q = (1 - epsilon) onehot + epsilon / V");
+    v.real("z_loss", z_loss, at_least(0), "", "weight of the squared log-sum-exp of the logits");
+  }
+};
+
+struct HeadConfig {
+  AutoInteger chunk_tokens;
+  double softcap = 0;
+
+  void fields(Visitor& v) {
+    v.automatic("chunk_tokens", chunk_tokens, between(1, 1 << 24), "tokens", "tokens whose logits exist at a time");
+    v.real("softcap", softcap, at_least(0), "", "logits become softcap * tanh(logits / softcap); 0: off");
+  }
+};
+
+struct BatchConfig {
+  std::int64_t tokens_per_step = 524288;
+  AutoInteger sequences;
+
+  void fields(Visitor& v) {
+    v.integer("tokens_per_step", tokens_per_step, between(1, std::int64_t{1} << 40), "tokens",
+              "global batch of one optimizer step");
+    v.automatic("sequences", sequences, between(1, 1 << 20), "sequences", "sequences of one micro-batch on one rank");
+  }
+};
+
+struct OptimizerConfig {
+  std::string kind = "adamw";
+  double learning_rate = 6e-4, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip_norm = 1.0;
+
+  void fields(Visitor& v) {
+    v.choice("kind", kind, {"adamw"}, "optimizer");
+    v.real("learning_rate", learning_rate, at_least(0), "", "peak learning rate");
+    v.real("beta1", beta1, from_below(0, 1), "", "decay of the first moment");
+    v.real("beta2", beta2, from_below(0, 1), "", "decay of the second moment");
+    v.real("epsilon", epsilon, above(0), "", "added to the root of the second moment");
+    v.real("weight_decay", weight_decay, at_least(0), "", "decoupled, on matrices and embeddings only");
+    v.real("clip_norm", clip_norm, at_least(0), "", "gradients are scaled down to this global norm; 0: off");
+  }
+};
+
+struct ScheduleConfig {
+  std::string kind = "cosine";
+  std::int64_t warmup_steps = 700, steps = 19073, decay_steps = 0;
+  double final_fraction = 0;
+
+  void fields(Visitor& v) {
+    v.choice("kind", kind, {"cosine", "linear", "constant", "wsd"}, "shape of the learning rate after the warm-up");
+    v.integer("warmup_steps", warmup_steps, at_least(0), "steps", "linear rise from 0 to the peak");
+    v.integer("steps", steps, at_least(1), "steps", "length of the run in optimizer steps");
+    v.integer("decay_steps", decay_steps, at_least(0), "steps",
+              "wsd: length of the final linear decay; 0: a fifth of `steps`");
+    v.real("final_fraction", final_fraction, between_real(0, 1), "",
+           "learning rate at the last step as a share of the peak");
+  }
+};
+
+struct PrecisionConfig {
+  std::string compute = "auto";
+
+  void fields(Visitor& v) {
+    v.choice("compute", compute, {"auto", "fp32", "bf16"},
+             "arithmetic of the forward and backward pass; auto: fp32 on a CPU");
+  }
+};
+
+struct EvaluationConfig {
+  std::int64_t every_steps = 250, tokens = 1048576;
+
+  void fields(Visitor& v) {
+    v.integer("every_steps", every_steps, at_least(0), "steps",
+              "validate this often and at the end; 0: only at the end");
+    v.integer("tokens", tokens, at_least(1), "tokens",
+              "validation tokens looked at while training (nll eval reads all)");
+  }
+};
+
+struct CheckpointConfig {
+  std::int64_t every_steps = 1000, keep_last = 2, keep_every = 0;
+  bool keep_best = true;
+
+  void fields(Visitor& v) {
+    v.integer("every_steps", every_steps, at_least(0), "steps",
+              "save this often, and always at the end or on request; 0: only then");
+    v.integer("keep_last", keep_last, at_least(1), "checkpoints", "newest checkpoints to keep");
+    v.integer("keep_every", keep_every, at_least(0), "steps",
+              "also keep every checkpoint whose step is a multiple of this; 0: none");
+    v.boolean("keep_best", keep_best, "also keep the checkpoint with the lowest validation loss");
+  }
+};
+
+struct SampleConfig {
+  std::int64_t every_steps = 0, tokens = 128;
+  std::string prompt;
+  double temperature = 0.8;
+  std::int64_t top_k = 0;
+  double top_p = 0.95;
+
+  void fields(Visitor& v) {
+    v.integer("every_steps", every_steps, at_least(0), "steps", "print and log a sample this often; 0: never");
+    v.integer("tokens", tokens, at_least(1), "tokens", "length of that sample");
+    v.text("prompt", prompt, "text it starts from; empty: end-of-text, the start of a document");
+    v.real("temperature", temperature, at_least(0), "", "of that sample; 0: the most likely token");
+    v.integer("top_k", top_k, at_least(0), "tokens", "sample from the k most likely tokens only; 0: all");
+    v.real("top_p", top_p, above_up_to(0, 1), "", "sample from the most likely tokens that hold this much probability");
+  }
+};
+
+struct LogConfig {
+  std::int64_t every_steps = 1, nonfinite_limit = 5;
+
+  void fields(Visitor& v) {
+    v.integer("every_steps", every_steps, at_least(1), "steps", "one train event in metrics.jsonl this often");
+    v.integer("nonfinite_limit", nonfinite_limit, at_least(1), "steps", "non-finite steps in a row that stop the run");
+  }
+};
+
+struct CpuConfig {
+  std::int64_t threads = 0;
+
+  void fields(Visitor& v) {
+    v.integer("threads", threads, between(0, 4096), "threads", "size of the thread team; 0: one for each core");
+  }
+};
+
+struct Config {
+  RunConfig run;
+  DataConfig data;
+  ModelConfig model;
+  ObjectiveConfig objective;
+  HeadConfig head;
+  BatchConfig batch;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  PrecisionConfig precision;
+  std::string device = "auto";
+  EvaluationConfig evaluation;
+  CheckpointConfig checkpoint;
+  SampleConfig sample;
+  LogConfig log;
+  CpuConfig cpu;
+
+  void fields(Visitor& v) {
+    v.section("run", run);
+    v.section("data", data);
+    v.section("model", model);
+    v.section("objective", objective);
+    v.section("head", head);
+    v.section("batch", batch);
+    v.section("optimizer", optimizer);
+    v.section("schedule", schedule);
+    v.section("precision", precision);
+    v.choice("device", device, {"auto", "cpu", "cuda"}, "where to train");
+    v.section("evaluation", evaluation);
+    v.section("checkpoint", checkpoint);
+    v.section("sample", sample);
+    v.section("log", log);
+    v.section("cpu", cpu);
+  }
+};
+
+// Reads a JSON file (comments allowed), applies overrides "a.b=c" in order, checks ranges and everything that involves
+// more than one key. Throws Error(usage) of one line: file:line:column, key, what was expected, what was found, remedy.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides);
+// The same from text; `place` stands where the file's name would.
+Config parse_config(const std::string& text, const std::string& place, const std::vector<std::string>& overrides);
+// The checks that involve more than one key, for `ranks` processes.
+void check_config(const Config& config, const std::string& place, std::int64_t ranks = 1);
+// The whole config as JSON text that load_config reads back to equal values.
+std::string dump_config(const Config& config);
+// Every key with default, range and help: plain text, or the table of docs/config.md.
+std::string describe_config(bool markdown);
+// Dotted keys whose values differ, as "a.b: 1 -> 2". Used to refuse a resume under another config.
+std::vector<std::string> differences(const Config& before, const Config& after);
+
+}  // namespace nll

@@ -1,0 +1,33 @@
+// metrics.jsonl: one event a line, flushed at each, so that a crash loses at most a torn last line.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/report/event.h"
+
+namespace nll {
+
+class MetricsFile {
+ public:
+  // Opens RUN/metrics.jsonl for appending. On a resume at `resume_step`, lines of later steps and a torn last line are
+  // dropped first (by writing a new file and renaming it), so the file tells one story.
+  MetricsFile(const std::string& path, std::optional<std::int64_t> resume_step);
+  ~MetricsFile();
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+  void append(const Event& event);  // Error(io) when it cannot be written
+
+ private:
+  int descriptor_ = -1;
+  std::string path_;
+};
+
+// All events of a metrics.jsonl; a torn last line is left out. Error(bad_data) names file and line.
+std::vector<Event> read_metrics(const std::string& path);
+
+// Draws the training and validation loss over steps (and the learning rate below) as one self-contained SVG file with
+// axes, units and legend, readable in light and dark.
+void write_loss_plot(const std::vector<Event>& events, const std::string& title, const std::string& svg_path);
+
+}  // namespace nll
