@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace nll {
@@ -44,6 +45,16 @@ namespace detail {
   throw std::logic_error(text.str());
 }
 
+// What a failed CHECK prints of a value: enums as their number.
+template <class T>
+auto shown(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return static_cast<long long>(value);
+  } else {
+    return value;
+  }
+}
+
 template <class Left>
 struct CheckLeft {
   const Left& left;
@@ -55,7 +66,7 @@ struct CheckLeft {
   Outcome outcome(bool ok, const Right& right, const Compare& sign) const {
     if (ok) return {true, {}};
     std::ostringstream text;
-    text << left << sign << right;
+    text << shown(left) << sign << shown(right);
     return {false, text.str()};
   }
   template <class Right>

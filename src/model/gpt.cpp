@@ -1,0 +1,168 @@
+// B batch, T time, N = B*T, C width, H heads, L layers.
+#include "src/model/gpt.h"
+
+#include "kernels/philox.h"
+
+namespace nll {
+
+namespace {
+
+// Dropout sites in the order of the forward pass.
+constexpr int embedding_site = 0;
+int attention_site(std::int64_t layer) { return static_cast<int>(1 + 2 * layer); }
+int mlp_site(std::int64_t layer) { return static_cast<int>(2 + 2 * layer); }
+
+}  // namespace
+
+ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
+                    ActivationSlots* slots) {
+  const std::int64_t N = checked_product(sequences, context), C = model.width;
+  const bool training = pass == Pass::training;
+  ArenaPlan plan("activations");
+  ActivationSlots made{};
+  const auto f32 = [&](const std::string& name, std::int64_t width) { return plan.add(name, DType::f32, {N, width}); };
+  const auto row = [&](const std::string& name) { return plan.add(name, DType::f32, {N}); };
+  for (std::int64_t l = 0; l < model.layers; ++l) {
+    if (!training && l > 0) {
+      LayerActivations shared = made.layers[0];
+      made.layers.push_back(shared);
+      continue;
+    }
+    const std::string h = "h." + std::to_string(l) + ".";
+    LayerActivations a{};
+    a.residual = f32(h + "residual", C);
+    a.ln1 = f32(h + "ln_1", C);
+    a.ln1_mean = row(h + "ln_1.mean");
+    a.ln1_rstd = row(h + "ln_1.rstd");
+    a.qkv = f32(h + "qkv", 3 * C);
+    a.attention = f32(h + "attention", C);
+    a.lse = plan.add(h + "lse", DType::f32, {sequences, model.heads, context});
+    a.middle = f32(h + "middle", C);
+    a.ln2 = f32(h + "ln_2", C);
+    a.ln2_mean = row(h + "ln_2.mean");
+    a.ln2_rstd = row(h + "ln_2.rstd");
+    a.pre = f32(h + "pre", 4 * C);
+    a.gelu = f32(h + "gelu", 4 * C);
+    made.layers.push_back(a);
+  }
+  made.residual = training ? f32("residual", C) : made.layers[0].residual;
+  made.final = f32("ln_f", C);
+  made.final_mean = row("ln_f.mean");
+  made.final_rstd = row("ln_f.rstd");
+  made.branch = f32("branch", C);
+  if (training) {
+    made.dhidden = f32("dhidden", C);
+    made.dresidual = f32("dresidual", C);
+    made.dbranch = model.dropout > 0 ? f32("dbranch", C) : -1;
+    made.dnorm = f32("dnorm", C);
+    made.dattention = f32("dattention", C);
+    made.dqkv = f32("dqkv", 3 * C);
+  }
+  if (slots != nullptr) *slots = made;
+  return plan;
+}
+
+Gpt::Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass)
+    : model_(model), ops_(ops), pass_(pass), arena_(device, plan(model, sequences, context, pass, &slots_)) {}
+
+Dropout Gpt::dropout(int site) const {
+  Dropout drop;
+  if (!use_dropout_) return drop;
+  drop.rate = static_cast<float>(model_.dropout);
+  drop.seed = key_.seed;
+  const std::uint64_t sites = 2 * static_cast<std::uint64_t>(model_.layers) + 1;
+  drop.stream = random_stream(RandomPurpose::dropout,
+                              static_cast<std::uint64_t>(key_.step) * sites + static_cast<std::uint64_t>(site));
+  drop.first_row = key_.first_row;
+  return drop;
+}
+
+Tensor Gpt::rows(int slot) const { return arena_[slot].slice(0, B_ * T_); }
+
+Tensor Gpt::at(int slot, std::int64_t width) const { return rows(slot).reshape({B_, T_, width}); }
+
+Tensor Gpt::forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key) {
+  const std::int64_t C = model_.width;
+  B_ = tokens.dim(0);
+  T_ = tokens.dim(1);
+  CHECK(T_ <= model_.context);
+  tokens_ = tokens;
+  use_dropout_ = key != nullptr && model_.dropout > 0;
+  if (key != nullptr) key_ = *key;
+  const auto lse = [&](const LayerActivations& a) {
+    const Tensor all = arena_[a.lse];
+    return all.reshape({all.size()}).slice(0, B_ * model_.heads * T_).reshape({B_, model_.heads, T_});
+  };
+
+  ops_.embedding(at(slots_.layers[0].residual, C), tokens, weights.wte, weights.wpe, 0, dropout(embedding_site));
+  {
+    const LayerActivations& a = slots_.layers[0];
+    ops_.layernorm(rows(a.ln1), rows(a.ln1_mean), rows(a.ln1_rstd), rows(a.residual), weights.layers[0].ln1_weight,
+                   weights.layers[0].ln1_bias);
+  }
+  for (std::int64_t l = 0; l < model_.layers; ++l) {
+    const LayerActivations& a = slots_.layers[l];
+    const LayerTensors& w = weights.layers[l];
+    ops_.linear(rows(a.qkv), rows(a.ln1), w.qkv_weight, w.qkv_bias);
+    ops_.attention(at(a.attention, C), lse(a), at(a.qkv, 3 * C), model_.heads);
+    ops_.linear(rows(slots_.branch), rows(a.attention), w.attention_weight, w.attention_bias);
+    ops_.residual_layernorm(rows(a.middle), rows(a.ln2), rows(a.ln2_mean), rows(a.ln2_rstd), rows(a.residual),
+                            rows(slots_.branch), w.ln2_weight, w.ln2_bias, dropout(attention_site(l)));
+    ops_.linear_gelu(rows(a.gelu), rows(a.pre), rows(a.ln2), w.fc_weight, w.fc_bias);
+    ops_.linear(rows(slots_.branch), rows(a.gelu), w.projection_weight, w.projection_bias);
+    // The branch joins the residual together with the norm that follows: the next block's first, or the final one.
+    const bool last = l + 1 == model_.layers;
+    const LayerActivations& n = slots_.layers[last ? l : l + 1];
+    ops_.residual_layernorm(rows(last ? slots_.residual : n.residual), rows(last ? slots_.final : n.ln1),
+                            rows(last ? slots_.final_mean : n.ln1_mean), rows(last ? slots_.final_rstd : n.ln1_rstd),
+                            rows(a.middle), rows(slots_.branch),
+                            last ? weights.final_weight : weights.layers[l + 1].ln1_weight,
+                            last ? weights.final_bias : weights.layers[l + 1].ln1_bias, dropout(mlp_site(l)));
+  }
+  return rows(slots_.final);
+}
+
+void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden) {
+  CHECK(pass_ == Pass::training);
+  const std::int64_t C = model_.width;
+  const Tensor dresidual = rows(slots_.dresidual), dnorm = rows(slots_.dnorm);
+  // Without dropout the gradient of a branch is the gradient of the residual it was added to.
+  const Tensor masked = use_dropout_ ? rows(slots_.dbranch) : Tensor();
+  const Tensor dbranch = use_dropout_ ? masked : dresidual;
+
+  ops_.layernorm_backward(dresidual, Into::write, masked, dropout(mlp_site(model_.layers - 1)), gradients.final_weight,
+                          gradients.final_bias, into, dhidden, rows(slots_.residual), weights.final_weight,
+                          rows(slots_.final_mean), rows(slots_.final_rstd));
+  for (std::int64_t l = model_.layers - 1; l >= 0; --l) {
+    const LayerActivations& a = slots_.layers[l];
+    const LayerTensors& w = weights.layers[l];
+    const LayerTensors& g = gradients.layers[l];
+    ops_.linear_backward_gelu(rows(a.pre), g.projection_weight, g.projection_bias, into, dbranch, rows(a.gelu),
+                              w.projection_weight, rows(a.pre));
+    ops_.linear_backward(dnorm, g.fc_weight, g.fc_bias, into, rows(a.pre), rows(a.ln2), w.fc_weight);
+    ops_.layernorm_backward(dresidual, Into::add, masked, dropout(attention_site(l)), g.ln2_weight, g.ln2_bias, into,
+                            dnorm, rows(a.middle), w.ln2_weight, rows(a.ln2_mean), rows(a.ln2_rstd));
+    ops_.linear_backward(rows(slots_.dattention), g.attention_weight, g.attention_bias, into, dbranch,
+                         rows(a.attention), w.attention_weight);
+    const Tensor lse = arena_[a.lse];
+    ops_.attention_backward(at(slots_.dqkv, 3 * C), at(slots_.dattention, C), at(a.attention, C),
+                            lse.reshape({lse.size()}).slice(0, B_ * model_.heads * T_).reshape({B_, model_.heads, T_}),
+                            at(a.qkv, 3 * C), model_.heads);
+    ops_.linear_backward(dnorm, g.qkv_weight, g.qkv_bias, into, rows(slots_.dqkv), rows(a.ln1), w.qkv_weight);
+    // Below the first block there is no branch; the embedding applies its own mask.
+    ops_.layernorm_backward(dresidual, Into::add, l > 0 ? masked : Tensor(),
+                            l > 0 ? dropout(mlp_site(l - 1)) : Dropout{}, g.ln1_weight, g.ln1_bias, into, dnorm,
+                            rows(a.residual), w.ln1_weight, rows(a.ln1_mean), rows(a.ln1_rstd));
+  }
+  ops_.embedding_backward(gradients.wte, gradients.wpe, into, at(slots_.dresidual, C), tokens_,
+                          dropout(embedding_site));
+}
+
+double training_flops_per_token(const ModelConfig& model, std::int64_t context) {
+  const double C = static_cast<double>(model.width), L = static_cast<double>(model.layers);
+  const double parameters = static_cast<double>(padded_vocabulary(model.vocabulary)) * C +
+                            static_cast<double>(model.context) * C + L * (12 * C * C + 13 * C) + 2 * C;
+  return 6 * parameters + 6 * L * C * static_cast<double>(context);
+}
+
+}  // namespace nll

@@ -1,0 +1,72 @@
+// Gpt: the transformer of GPT-2, written once over Ops. One parallel pass over (B,T) forward, one back.
+// Radford et al. 2019; learned positions, LayerNorm before each block, GELU (tanh), biases, head tied to the embedding.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "kernels/arena.h"
+#include "kernels/ops.h"
+#include "src/model/parameters.h"
+
+namespace nll {
+
+// Which dropout masks a pass uses: a function of the run's seed, the optimizer step and the position in the global
+// batch.
+struct DropoutKey {
+  std::uint64_t seed = 0;
+  std::int64_t step = 0;
+  std::int64_t first_row = 0;  // first sequence of this micro-batch in the global batch, times T
+};
+
+enum class Pass { training, inference };  // inference keeps nothing for a backward pass
+
+// Slots of the activation arena. In Pass::inference all layers share theirs.
+struct LayerActivations {
+  int residual, ln1, ln1_mean, ln1_rstd, qkv, attention, lse, middle, ln2, ln2_mean, ln2_rstd, pre, gelu;
+};
+struct ActivationSlots {
+  std::vector<LayerActivations> layers;
+  int residual, final, final_mean, final_rstd;      // after the last block
+  int branch;                                       // output of a block's half before it joins the residual
+  int dhidden, dresidual, dbranch, dnorm, dattention, dqkv;  // gradients; Pass::training only
+};
+
+class Gpt {
+ public:
+  // The activations of `sequences` sequences of `context` tokens.
+  static ArenaPlan plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
+                        ActivationSlots* slots = nullptr);
+
+  Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass);
+
+  // tokens (B,T) i32 with B <= sequences and T <= context. Returns the normed hidden states (B*T, C), which stay valid
+  // until the next forward. Without a key there is no dropout.
+  Tensor forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key = nullptr);
+
+  // Where the head may write the gradient of what the last forward returned.
+  Tensor dhidden() const { return rows(slots_.dhidden); }
+  // dhidden (B*T, C) of the last forward. Gradients are written or added to, except wte, which is always added to: the
+  // tied head has written it. Overwrites activations.
+  void backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden);
+
+ private:
+  Dropout dropout(int site) const;
+  Tensor rows(int slot) const;                    // the slot cut to the B*T rows of this pass
+  Tensor at(int slot, std::int64_t width) const;  // (B,T,width)
+
+  ModelConfig model_;
+  Ops& ops_;
+  Pass pass_;
+  ActivationSlots slots_;
+  Arena arena_;
+  Tensor tokens_;
+  std::int64_t B_ = 0, T_ = 0;
+  bool use_dropout_ = false;
+  DropoutKey key_;
+};
+
+// Numbers of one forward and backward pass, by the project's one definition: 6 N + 6 L C T per token (causal
+// attention), N all parameters with the vocabulary as stored.
+double training_flops_per_token(const ModelConfig& model, std::int64_t context);
+
+}  // namespace nll
