@@ -31,14 +31,15 @@ struct KeepRules {
 
 class CheckpointStore {
  public:
-  // `run` is the run's folder. Removes leftovers (tmp.*, trash.*) of an interrupted save: the caller holds the run's
-  // lock.
+  // `run` is the run's folder. Removes leftovers (tmp.*, trash.*) of an interrupted save, and puts back a checkpoint
+  // whose replacement was cut short: the caller holds the run's lock.
   CheckpointStore(FileOps& files, std::string run);
   // Writes and publishes; returns its folder. On any failure the partial folder is removed, older checkpoints stay, and
-  // Error(io) or Error(resources) (needed and free bytes) is thrown.
+  // Error(io) or Error(resources) (needed and free bytes) is thrown. A checkpoint of the same step is replaced.
   std::string save(const CheckpointContent& content);
-  // Removes what the rules do not keep; never the newest.
-  void prune(const KeepRules& rules);
+  // Removes what the rules do not keep; never the newest. Returns one line for each that could not be removed: worth a
+  // warning, no reason to stop, and tried again at the next call.
+  std::vector<std::string> prune(const KeepRules& rules);
   std::vector<std::int64_t> steps() const;  // published, ascending, verified or not
   std::string folder(std::int64_t step) const;
 
@@ -48,25 +49,37 @@ class CheckpointStore {
       const std::function<void(const std::string& folder, const std::string& why)>& refused) const;
 
  private:
+  void make_checkpoints_folder();
+  void publish(const std::string& partial, const std::string& name);
   FileOps* files_;
   std::string run_;
+  bool folder_is_durable_ = false;  // RUN/checkpoints and the folders above it are on the disk
 };
 
-// A folder opened for reading: a checkpoint of ours (the manifest's sizes are checked) or any Hugging Face folder.
+// A folder opened for reading: a checkpoint of ours (the manifest and the sizes are checked; checksums are
+// verify_checkpoint's and resolve_checkpoint's) or any Hugging Face folder.
 class CheckpointFolder {
  public:
-  CheckpointFolder(FileOps& files, const std::string& path);
-  bool has_manifest() const;
-  std::string text(const std::string& name) const;  // content of a text file; Error names the file
+  CheckpointFolder(FileOps& files, const std::string& path);  // Error(no_checkpoint)
+  const std::string& path() const { return path_; }
+  bool has_manifest() const { return has_manifest_; }
+  std::int64_t step() const { return step_; }  // the manifest's; -1 without one
+  // Content of a text file, at most 256 MiB; Error(no_checkpoint) names the file.
+  std::string text(const std::string& name) const;
+  // With a manifest: it lists `name`. Without: the folder holds it.
   bool has(const std::string& name) const;
-  SafetensorsFile weights() const;                             // model.safetensors
-  SafetensorsFile optimizer() const;                           // optimizer.safetensors
-  const std::map<std::string, std::string>& manifest() const;  // extra facts given at the save
+  // model.safetensors, or the shards that model.safetensors.index.json names, as one.
+  SafetensorsFile weights() const;
+  SafetensorsFile optimizer() const;  // optimizer.safetensors
+  // Extra facts given at the save.
+  const std::map<std::string, std::string>& manifest() const { return manifest_; }
 
  private:
   FileOps* files_;
   std::string path_;
   std::map<std::string, std::string> manifest_;
+  std::vector<std::string> names_;
+  std::int64_t step_ = -1;
   bool has_manifest_ = false;
 };
 
@@ -76,7 +89,7 @@ std::vector<std::string> verify_checkpoint(FileOps& files, const std::string& fo
                                            const std::function<void(std::int64_t, std::int64_t)>& progress = {});
 
 // RUN or a checkpoint folder or a Hugging Face folder -> the folder to read: for a run its newest intact checkpoint.
-// Throws Error(no_checkpoint) that says what was looked for where.
+// A checkpoint is verified, changes nothing on the disk. Error(no_checkpoint) says what was looked for where.
 std::string resolve_checkpoint(FileOps& files, const std::string& path,
                                const std::function<void(const std::string& folder, const std::string& why)>& refused);
 

@@ -3,12 +3,14 @@
 #pragma once
 #include <cerrno>
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/check.h"
 #include "src/checkpoint/file_ops.h"
+#include "src/checkpoint/hash.h"
 
 namespace nll {
 
@@ -77,28 +79,27 @@ void read_exactly(const OpenFile& file, void* data, std::int64_t bytes, std::int
 // The whole file, at most `limit` bytes. Error(`missing`) when it is absent, no regular file or too large.
 std::string read_whole_file(FileOps& files, const std::string& path, std::int64_t limit, Exit missing);
 
-// Appends to a new file through a buffer of 4 MiB and hashes what it writes.
+// Appends to a new file through a buffer of `buffer` bytes and hashes what it writes.
 class HashedWriter {
  public:
-  HashedWriter(FileOps& files, int descriptor, std::vector<char>& buffer);
-  ~HashedWriter();
-  HashedWriter(const HashedWriter&) = delete;
-  HashedWriter& operator=(const HashedWriter&) = delete;
-  // 0 or -errno.
-  std::int64_t append(const void* data, std::int64_t bytes);
-  std::int64_t flush();
-  std::string digest() const;  // xxh3-128 of all flushed bytes, 32 hex digits as `xxhsum -H2` prints them
+  HashedWriter(FileOps& files, int descriptor, std::vector<char>& buffer)
+      : files_(&files), descriptor_(descriptor), buffer_(&buffer) {}
+  std::int64_t append(const void* data, std::int64_t bytes);  // 0 or -errno
+  std::int64_t flush();                                       // 0 or -errno
+  std::string digest() const { return hash_.digest(); }       // of all flushed bytes
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  FileOps* files_;
+  int descriptor_;
+  std::vector<char>* buffer_;
+  std::size_t used_ = 0;
+  std::int64_t offset_ = 0;
+  Hash128 hash_;
 };
 
-// xxh3-128 of an open file of `bytes` bytes, read through `buffer`; told(n) after each piece of n bytes.
-template <class Told>
-std::string hash_file(const OpenFile& file, std::int64_t bytes, std::vector<char>& buffer, const Told& told);
-
-std::string xxh3_64(std::string_view bytes);  // 16 hex digits as `xxhsum -H3` prints them
+// Hash128 of the first `bytes` bytes of an open file, read through `buffer`; told(n) after each piece of n bytes.
+std::string hash_file(const OpenFile& file, std::int64_t bytes, std::vector<char>& buffer,
+                      const std::function<void(std::int64_t)>& told);
 
 // Removes a file, a symbolic link (never what it points to) or a folder with all that is in it. 0 or the first -errno;
 // what does not exist is removed already.

@@ -86,6 +86,7 @@ class PosixFileOps final : public FileOps {
   std::int64_t free_bytes(const std::string& path) override {
     struct statvfs status {};
     if (::statvfs(path.c_str(), &status) < 0) return -errno;
+    if (status.f_blocks == 0) return std::numeric_limits<std::int64_t>::max();  // a file system that does not say
     std::int64_t bytes = 0;  // f_bavail: what a process without privileges may still use
     if (__builtin_mul_overflow(status.f_bavail, status.f_frsize, &bytes)) {
       return std::numeric_limits<std::int64_t>::max();

@@ -4,7 +4,7 @@
 
 namespace nll {
 
-std::string quoted(std::string_view text) {
+std::string quoted_text(std::string_view text) {
   constexpr std::size_t longest = 64;
   std::string line = "\"";
   for (const char c : text.substr(0, longest)) {
@@ -27,7 +27,10 @@ std::int64_t first_invalid_utf8(std::string_view text) {
       ++i;
       continue;
     }
-    const std::size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                               : (lead & 0xF0) == 0xE0        ? 3
+                               : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                              : 0;
     if (length == 0 || text.size() - i < length) return static_cast<std::int64_t>(i);
     unsigned code = length == 2 ? lead & 0x1F : length == 3 ? lead & 0x0F : lead & 0x07;
     for (std::size_t k = 1; k < length; ++k) {

@@ -39,7 +39,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     cursor_ = string_end(source_.text, key_offset_);
     const auto [first, fresh] = open_.back().keys.emplace(value, key_offset_);
     if (!fresh) {
-      source_.fail(key_offset_, "duplicate key " + quoted(value), "it stands at " + source_.at(first->second) + " too");
+      source_.fail(key_offset_, "duplicate key " + in_quotes(value), "it stands at " + source_.at(first->second) + " too");
     }
     key_ = value;
     has_key_ = true;
@@ -182,7 +182,7 @@ void Source::fail(std::size_t offset, const std::string& message, const std::str
 std::string found(const Node& node) {
   switch (node.kind) {
     case Node::Kind::text:
-      return quoted(node.text);
+      return in_quotes(node.text);
     case Node::Kind::list:
       return "a list";
     case Node::Kind::object:

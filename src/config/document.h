@@ -1,5 +1,5 @@
-// A JSON text as a tree that knows where each of its parts stands. nlohmann/json reads it; the places come from a cursor
-// that follows its events through the text.
+// A JSON text as a tree that knows where each of its parts stands. nlohmann/json reads it; the places come from a
+// cursor that follows its events through the text.
 #pragma once
 #include <cstddef>
 #include <string>

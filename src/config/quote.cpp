@@ -66,6 +66,6 @@ std::string shown(std::string_view text) {
   return all;
 }
 
-std::string quoted(std::string_view text) { return "\"" + shown(text) + "\""; }
+std::string in_quotes(std::string_view text) { return "\"" + shown(text) + "\""; }
 
 }  // namespace nll

@@ -63,7 +63,7 @@ std::size_t skip_blanks(std::string_view text, std::size_t at) {
     if (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r') {
       ++at;
     } else if (text.substr(at, 2) == "//") {
-      at = std::min(text.find('\n', at), text.size());
+      at = std::min(text.find_first_of("\r\n", at), text.size());
     } else if (const std::size_t end = text.find("*/", at + 2);
                text.substr(at, 2) == "/*" && end != std::string_view::npos) {
       at = end + 2;
@@ -157,7 +157,8 @@ void explain_syntax_error(const Source& source, const SyntaxState& state, const 
   }
   const std::string prefix = state.place.empty() ? "" : shown(state.place) + ": ";
   if (here('"')) source.fail(at, prefix + lexer_message(parser_message) + ": " + shown(token_at(text, at)));
-  if (at < text.size() && json_number_length(text.substr(at)) > 0) {
+  const std::size_t number = at < text.size() ? json_number_length(text.substr(at)) : 0;
+  if (number > 0 && number == token_at(text, at).size()) {
     // The number is well formed, so it is its size that the parser refused.
     source.fail(at, prefix + "number too large: " + shown(token_at(text, at)), "a number must be finite");
   }

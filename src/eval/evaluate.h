@@ -4,27 +4,28 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "src/eval/calibration.h"
 #include "src/model/gpt.h"
 #include "src/model/head.h"
-#include "src/text/token_files.h"
+#include "src/text/loader.h"
 #include "src/text/tokenizer.h"
 
 namespace nll {
 
-// What a target token counts as. Special tokens have 0 bytes.
+class SequentialWindows;
+
+// What a target token counts as. Special tokens have 0 bytes. Ids beyond these tables (a model whose vocabulary is
+// larger than its tokenizer's) count as special.
 struct TokenLengths {
   std::vector<std::int32_t> bytes;       // of each id
   std::vector<std::uint8_t> special;     // 1 for special tokens
   std::vector<std::int32_t> characters;  // code points that begin in the token
 };
 TokenLengths token_lengths(const Tokenizer& tokenizer);
-
-struct CalibrationBin {
-  std::int64_t count = 0, correct = 0;
-  double confidence_sum = 0;
-};
 
 struct Evaluation {
   std::int64_t tokens = 0, bytes = 0, characters = 0;
@@ -36,12 +37,17 @@ struct Evaluation {
   double ece = 0;  // 15 bins, top-1
   std::array<CalibrationBin, 15> calibration{};
   bool complete = true;  // false: stopped before the end
+  double ece_10_bins = 0, mce = 0, rms_ce = 0;  // mce and rms_ce with 15 bins
 };
 
 // Scores everything `windows` gives. `progress(done, total)` is called after each batch; returning false stops there
-// and the result says complete = false.
+// and the result says complete = false. Throws Error(bad_data) where there is nothing to score.
 Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
                     const TokenLengths& lengths, std::int64_t sequences, std::int64_t context,
                     const std::function<bool(std::int64_t, std::int64_t)>& progress);
+
+// The numbers by their names in metrics.jsonl and `nll eval --json`, in the order to print them. What is not defined
+// (bits per byte of text without bytes) is left out.
+std::vector<std::pair<std::string, double>> fields(const Evaluation& evaluation);
 
 }  // namespace nll

@@ -4,16 +4,36 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
+
+namespace spdlog {
+class logger;
+}
 
 namespace nll {
 
 class Console {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+  using Clock = std::function<Time()>;
+  // Live lines: a terminal is redrawn at most this often, a log gets one at most this often.
+  static constexpr std::chrono::milliseconds redraw_interval{50};
+  static constexpr std::chrono::seconds log_interval{10};
+
   Console();  // looks whether standard error is a terminal and how wide it is
   explicit Console(bool terminal);
-  ~Console();
+  // Writes to `descriptor`, which stays the caller's. Tests give a pipe and a clock that they turn themselves.
+  Console(bool terminal, int descriptor, Clock clock = std::chrono::steady_clock::now);
+  ~Console();  // ends a live line that is still open, so that what comes next starts on its own line
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
   bool terminal() const { return terminal_; }
+  int columns() const;  // width of the terminal at this moment; 80 when it does not say
+  Time now() const { return clock_(); }
   void info(const std::string& line);
   void warning(const std::string& line);
   // Replaces the live line on a terminal (cut to its width). In a log it prints when at least `log_interval` passed
@@ -22,28 +42,41 @@ class Console {
   void finish_live();  // keeps the last live line and goes to the next
 
  private:
+  void print(const std::string& line, bool is_warning);
+  void draw();
   void erase();
   bool terminal_ = false;
+  int descriptor_ = 2;
+  Clock clock_;
+  std::shared_ptr<spdlog::logger> logger_;
+  std::mutex mutex_;  // jobs report from several threads
   bool live_shown_ = false;
+  bool pending_ = false;  // last_ is newer than what is shown
   std::string last_;
-  std::chrono::steady_clock::time_point last_log_{};
+  Time last_log_{}, last_draw_{};
 };
 
 // Progress of one job ("reading", "tokenizing", "evaluating"): share done, rate and time left, shown after 2 seconds.
 class Job {
  public:
-  Job(Console& console, std::string name, std::string unit);  // unit: "MB", "tokens", "steps"
-  void update(std::int64_t done, std::int64_t total);
-  void finish();
+  static constexpr std::chrono::seconds quiet_time{2};
+
+  // unit: "tokens", "steps", ... or "MB": then `done` and `total` count bytes.
+  Job(Console& console, std::string name, std::string unit);
+  void update(std::int64_t done, std::int64_t total);  // total 0: not known
+  void finish();  // keeps one line with the whole amount and time, when the job was shown at all
 
  private:
+  std::string amount(std::int64_t count) const;
+  std::string rate(double seconds) const;
   Console& console_;
   std::string name_, unit_;
   std::chrono::steady_clock::time_point start_, shown_{};
   bool visible_ = false;
+  std::int64_t done_ = 0;
 };
 
-// For people: "1.2M", "43.9 MB", "3m 05s", "12.3k".
+// For people: "1.2M", "43.9 MB", "3m 05s", "12.3k". Counts go k, M, B, T; "?" stands for what is no number.
 std::string human_count(double count);
 std::string human_bytes(std::int64_t bytes);
 std::string human_seconds(double seconds);

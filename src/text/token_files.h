@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "src/text/input_file.h"
+
 namespace nll {
 
 enum class TokenFormat { own, llmc, llmc_uint32, nanogpt };
@@ -32,11 +34,13 @@ class TokenFile {
   // offset.
   void read(std::int64_t begin, std::span<std::int32_t> out, std::int64_t vocabulary) const;
   std::uint64_t fingerprint() const;  // xxh3 of name, size, header and three sampled blocks
+  // Reads all tokens and compares them with the hash in the header. False where the format has none.
+  bool verify() const;
 
  private:
+  InputFile file_;
   TokenFileInfo info_;
-  int descriptor_ = -1;
-  int bytes_per_token_ = 2;
+  std::int64_t bytes_per_token_ = 2;
   std::int64_t data_offset_ = 0;
 };
 
@@ -62,18 +66,25 @@ std::vector<std::string> find_token_files(const std::vector<std::string>& patter
 // One or more token files as one list of windows of `context` + 1 tokens that do not cross files.
 class TokenDataset {
  public:
-  TokenDataset(std::vector<std::string> paths, std::int64_t context, std::int64_t vocabulary);
+  // Throws Error(bad_data) when no file has context + 1 tokens, or, where windows are not needed (SequentialWindows
+  // takes any length), not even two.
+  enum class Short { refused, allowed };
+  TokenDataset(std::vector<std::string> paths, std::int64_t context, std::int64_t vocabulary,
+               Short short_files = Short::refused);
+  std::int64_t context() const { return context_; }
+  std::int64_t vocabulary() const { return vocabulary_; }
   std::int64_t tokens() const;
   std::int64_t windows() const;  // samples of an epoch
   std::uint64_t fingerprint() const;
   const std::vector<TokenFile>& files() const { return files_; }
   // Window `index` of epoch `epoch`: context + 1 tokens. A file's windows begin at a shift in [0, context) that depends
-  // on (seed, epoch, file), so that epochs cut the text at different places.
+  // on (seed, epoch, file), so that epochs cut the text at different places. A file of n tokens has
+  // max(1, (n-1)/context - 1) windows, which leaves room for the shift, and none when n <= context.
   void window(std::uint64_t seed, std::int64_t epoch, std::int64_t index, std::span<std::int32_t> out) const;
 
  private:
   std::vector<TokenFile> files_;
-  std::vector<std::int64_t> first_window_;
+  std::vector<std::int64_t> first_window_;  // of each file, and the end
   std::int64_t context_, vocabulary_;
 };
 

@@ -1,0 +1,85 @@
+#include "kernels/cpu/gemm.h"
+
+#include <cblas.h>
+
+#include <climits>
+#include <cstring>
+
+#include "kernels/check.h"
+
+namespace nll::cpu {
+namespace {
+
+// Multiples of every tile OpenBLAS uses for FP32 on x86-64 and ARM (4..24 rows of c, 8..64 columns).
+constexpr std::int64_t row_unit = 24, column_unit = 64;
+
+std::int64_t largest_part(std::int64_t count, std::int64_t unit, int parts) {
+  const std::int64_t units = (count + unit - 1) / unit;
+  const std::int64_t part = (units + parts - 1) / parts * unit;
+  return part < count ? part : count;
+}
+
+int integer(std::int64_t value) {
+  CHECK(value <= INT_MAX);
+  return static_cast<int>(value);
+}
+
+}  // namespace
+
+Block block_of(std::int64_t m, std::int64_t n, int thread, int threads) {
+  // Time of the slowest thread for each grid: its products, and what it packs (a and b once each). The weight says how
+  // many multiply-adds cost as much as packing one element.
+  constexpr double packing_weight = 16;
+  int best_rows = 1;
+  double best_cost = -1;
+  for (int grid_rows = 1; grid_rows <= threads; ++grid_rows) {
+    const int grid_columns = threads / grid_rows;
+    const double rows = static_cast<double>(largest_part(m, row_unit, grid_rows));
+    const double columns = static_cast<double>(largest_part(n, column_unit, grid_columns));
+    const double cost = rows * columns + packing_weight * (rows + columns);
+    if (best_cost < 0 || cost < best_cost) {
+      best_cost = cost;
+      best_rows = grid_rows;
+    }
+  }
+  const int grid_columns = threads / best_rows;
+  if (thread >= best_rows * grid_columns) return {};
+  return {part_of(m, row_unit, thread / grid_columns, best_rows),
+          part_of(n, column_unit, thread % grid_columns, grid_columns)};
+}
+
+void multiply_block(const Gemm& gemm, const Block& block, float* c, std::int64_t c_stride) {
+  if (block.empty()) return;
+  const std::int64_t rows = block.rows.size(), columns = block.columns.size();
+  if (gemm.k == 0) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      for (std::int64_t j = 0; j < columns; ++j) {
+        float& element = c[i * c_stride + j];
+        element = gemm.beta == 0 ? 0 : gemm.beta * element;
+      }
+    }
+    return;
+  }
+  const bool a_transposed = gemm.product == Product::tn, b_transposed = gemm.product == Product::nt;
+  const float* a = gemm.a + block.rows.begin * (a_transposed ? 1 : gemm.a_stride);
+  const float* b = gemm.b + block.columns.begin * (b_transposed ? gemm.b_stride : 1);
+  if (rows == 1 && !a_transposed) {
+    // One row (decoding): packing b would cost more than the product. c is zeroed here since 0 * NaN may stay NaN there.
+    if (gemm.beta == 0) std::memset(c, 0, static_cast<std::size_t>(columns) * sizeof(float));
+    cblas_sgemv(CblasRowMajor, b_transposed ? CblasNoTrans : CblasTrans, integer(b_transposed ? columns : gemm.k),
+                integer(b_transposed ? gemm.k : columns), 1.0f, b, integer(gemm.b_stride), a, 1,
+ gemm.beta == 0 ? 1.0f : gemm.beta, c, 1);
+    return;
+  }
+  cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,
+              integer(rows), integer(columns), integer(gemm.k), 1.0f, a, integer(gemm.a_stride), b,
+              integer(gemm.b_stride), gemm.beta, c, integer(c_stride));
+}
+
+void multiply_block(const Gemm& gemm, const Block& block) {
+  multiply_block(gemm, block, gemm.c + block.rows.begin * gemm.c_stride + block.columns.begin, gemm.c_stride);
+}
+
+void use_one_thread_a_call() { openblas_set_num_threads(1); }
+
+}  // namespace nll::cpu

@@ -1,0 +1,57 @@
+// nll tokenize: text in, token shards and a tokenizer out.
+#include <fmt/format.h>
+
+#include <thread>
+
+#include "src/cli/verbs.h"
+#include "src/text/corpus.h"
+
+namespace nll {
+
+void add_tokenize(CLI::App& app, Invocation& invocation) {
+  CLI::App* verb =
+      app.add_subcommand("tokenize", "Turn text into token shards, with a new tokenizer or an existing one");
+  auto o = std::make_shared<CorpusRequest>();
+  verb->add_option("INPUT", o->inputs,
+                   "Text files (one document each), .jsonl files with a \"text\" field, folders or globs of them")
+      ->required();
+  verb->add_option("--output", o->output, "Folder to write: shards and tokenizer.json")->required();
+  CLI::Option* size =
+      verb->add_option("--vocab-size", o->vocabulary, "Train a byte-level BPE tokenizer with this many ids")
+          ->check(CLI::Range(257, 1 << 24));
+  verb->add_option("--tokenizer", o->tokenizer,
+                   "Use a tokenizer.json, or a folder with one or with GPT-2's encoder.json and vocab.bpe")
+      ->excludes(size);
+  verb->add_option("--validation-fraction", o->validation_fraction, "Share of the text, at its end, that is held out")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.5));
+  verb->add_option("--shard-tokens", o->shard_tokens, "Tokens of one shard at most")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+  verb->add_option("--threads", o->threads, "0: one for each core")->capture_default_str()->check(CLI::Range(0, 4096));
+  verb->callback([&invocation, o] {
+    invocation.run = [&invocation, o] {
+      if (o->threads == 0) o->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+      std::unique_ptr<Job> job;
+      std::string current;
+      const CorpusSummary summary =
+          make_corpus(*o, [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+            if (invocation.stop_requested())
+              throw Error(Exit::stopped, "tokenize: stopped on request; " + o->output + " was not made");
+            if (phase != current) {
+              if (job) job->finish();
+              job = std::make_unique<Job>(invocation.console, phase, "bytes");
+              current = phase;
+            }
+            job->update(done, total);
+          });
+      if (job) job->finish();
+      print(fmt::format("{}: {} documents, {} bytes of text\n", o->output, summary.documents, summary.bytes));
+      print(fmt::format("tokenizer: {} ids, {:.3f} bytes per token\n", summary.vocabulary, summary.bytes_per_token()));
+      print(fmt::format("tokens: {} training, {} validation\n", summary.train_tokens, summary.validation_tokens));
+      return Exit::done;
+    };
+  });
+}
+
+}  // namespace nll

@@ -1,0 +1,36 @@
+// The verbs of the program, one file each. A verb adds its options to the command line and leaves what to do in `run`.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "kernels/check.h"
+#include "src/report/console.h"
+
+namespace nll {
+
+// What main() hands to every verb, and what the chosen verb hands back.
+struct Invocation {
+  Console& console;
+  std::function<bool()> stop_requested;  // true once SIGINT, SIGTERM or SIGUSR1 came
+  std::vector<std::string> arguments;    // the command line, for the line that says how to go on
+  std::function<Exit()> run;             // set by the verb that was asked for
+};
+
+void add_tokenize(CLI::App& app, Invocation& invocation);
+void add_train(CLI::App& app, Invocation& invocation);
+void add_eval(CLI::App& app, Invocation& invocation);
+void add_sample(CLI::App& app, Invocation& invocation);
+void add_plan(CLI::App& app, Invocation& invocation);
+void add_verify(CLI::App& app, Invocation& invocation);
+void add_bench(CLI::App& app, Invocation& invocation);
+void add_config(CLI::App& app, Invocation& invocation);
+
+// Tells the user of a checkpoint that was passed over.
+std::function<void(const std::string& folder, const std::string& why)> warn_of_refused(Console& console);
+
+// Prints to standard output; Error(io) when that fails, so that a full disk or a closed pipe is never silent success.
+void print(const std::string& text);
+
+}  // namespace nll

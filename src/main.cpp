@@ -1,0 +1,72 @@
+// nll: the verb table, the one try/catch, the only reader of argv and of signals.
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "src/cli/verbs.h"
+
+namespace {
+
+volatile std::sig_atomic_t stop_signals = 0;
+
+// SIGINT, SIGTERM and SIGUSR1 ask for a save and a clean end; a second SIGINT leaves at once.
+extern "C" void on_stop_signal(int signal) {
+  if (signal == SIGINT && stop_signals > 0) _exit(128 + SIGINT);
+  stop_signals = 1;
+}
+
+void listen_for_signals() {
+  struct sigaction action = {};
+  action.sa_handler = on_stop_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
+  // A full disk or a closed pipe is an error with a message, not a silent death.
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+int fail(nll::Exit exit, const std::string& message, const std::string& hint) {
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  if (!hint.empty()) std::fprintf(stderr, "hint: %s\n", hint.c_str());
+  return static_cast<int>(exit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  listen_for_signals();
+  nll::Console console;
+  nll::Invocation invocation{console, [] { return stop_signals != 0; }, {argv, argv + argc}, {}};
+  try {
+    CLI::App app{"nll trains GPTs from scratch by minimising the cross-entropy of the next token."};
+    app.name("nll");
+    app.set_version_flag("--version", NLL_VERSION);
+    app.require_subcommand(1);
+    for (auto add : {nll::add_tokenize, nll::add_train, nll::add_eval, nll::add_sample, nll::add_plan, nll::add_verify,
+                     nll::add_bench, nll::add_config}) {
+      add(app, invocation);
+    }
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::Success& asked) {  // --help, --version
+      return app.exit(asked);
+    } catch (const CLI::ParseError& wrong) {
+      const auto verbs = app.get_subcommands();
+      const std::string verb = verbs.empty() ? "" : " " + verbs.front()->get_name();
+      return fail(nll::Exit::usage, std::string("command line: ") + wrong.what(), "nll" + verb + " --help");
+    }
+    return static_cast<int>(invocation.run());
+  } catch (const nll::Error& error) {
+    console.finish_live();
+    return fail(error.exit(), error.what(), error.hint());
+  } catch (const std::bad_alloc&) {
+    return fail(nll::Exit::resources, "memory: an allocation failed", "`nll plan CONFIG` shows what a run needs");
+  } catch (const std::exception& bug) {
+    return fail(nll::Exit::internal, std::string("internal: ") + bug.what(),
+                "this is a bug in nll; please report it with the command");
+  }
+}

@@ -1,0 +1,154 @@
+#include "src/report/event.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "src/report/utf8.h"
+
+namespace nll {
+namespace {
+
+std::string json_string(std::string_view text) {
+  std::string json = "\"";
+  for (const char c : valid_utf8(text)) {
+    if (c == '"' || c == '\\') {
+      json += '\\';
+      json += c;
+    } else if (c == '\n') {
+      json += "\\n";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      json += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      json += c;
+    }
+  }
+  return json + "\"";
+}
+
+std::string json_number(double value) {
+  if (!std::isfinite(value)) return "null";
+  std::array<char, 32> buffer;
+  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  std::string text(buffer.data(), error == std::errc{} ? end : buffer.data());
+  // 3.0 stays a real number when it is read back.
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+struct WriteValue {
+  std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
+  std::string operator()(double value) const { return json_number(value); }
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(const std::string& value) const { return json_string(value); }
+};
+
+// One flat object of numbers, booleans, texts and nulls; anything else is a problem.
+class EventReader : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit EventReader(Event& event) : event_(event) {}
+
+  bool null() override { return take(std::numeric_limits<double>::quiet_NaN()); }
+  bool boolean(bool value) override { return take(value); }
+  bool number_integer(number_integer_t value) override { return take(std::int64_t{value}); }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      return refuse(name_ + ": whole number beyond 64 bits");
+    }
+    return take(static_cast<std::int64_t>(value));
+  }
+  bool number_float(number_float_t value, const string_t&) override { return take(value); }
+  bool string(string_t& value) override { return take(value); }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(std::size_t) override {
+    if (open_) return refuse(name_ + ": an object (expected a number, text, true, false or null)");
+    return open_ = true;
+  }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t) override {
+    return refuse(open_ ? name_ + ": a list (expected a number, text, true, false or null)"
+                        : "a list (expected an object)");
+  }
+  bool end_array() override { return true; }
+  bool key(string_t& value) override {
+    name_ = cut_to_columns(value, 40);
+    raw_name_ = value;
+    return names_.insert(value).second || refuse("duplicate key " + name_);
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
+    const bool too_large = error.id == 406;
+    return refuse(too_large ? name_ + ": number too large" : fmt::format("not valid JSON at byte {}", position));
+  }
+
+  std::string problem() const {
+    if (!problem_.empty()) return problem_;
+    for (const char* name : {"event", "step", "tokens"}) {
+      if (names_.count(name) == 0) return fmt::format("no \"{}\"", name);
+    }
+    return {};
+  }
+
+ private:
+  bool refuse(const std::string& problem) {
+    problem_ = problem;
+    return false;
+  }
+
+  bool take(Value value) {
+    if (!open_) return refuse("not an object");
+    if (raw_name_ == "event") {
+      if (!std::holds_alternative<std::string>(value)) return refuse("event: expected a text");
+      event_.event = std::get<std::string>(value);
+      return !event_.event.empty() || refuse("event: empty");
+    }
+    if (raw_name_ == "step" || raw_name_ == "tokens") {
+      const std::int64_t* whole = std::get_if<std::int64_t>(&value);
+      if (whole == nullptr || *whole < 0) return refuse(raw_name_ + ": expected a whole number of at least 0");
+      (raw_name_ == "step" ? event_.step : event_.tokens) = *whole;
+      return true;
+    }
+    event_.values.emplace_back(raw_name_, std::move(value));
+    return true;
+  }
+
+  Event& event_;
+  bool open_ = false;
+  std::string name_, raw_name_, problem_;
+  std::set<std::string> names_;
+};
+
+}  // namespace
+
+double Event::number(std::string_view name) const {
+  for (const auto& [key, value] : values) {
+    if (key != name) continue;
+    if (const double* real = std::get_if<double>(&value)) return *real;
+    if (const std::int64_t* whole = std::get_if<std::int64_t>(&value)) return static_cast<double>(*whole);
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string to_json(const Event& event) {
+  std::string json =
+      fmt::format(R"({{"event": {}, "step": {}, "tokens": {})", json_string(event.event), event.step, event.tokens);
+  for (const auto& [name, value] : event.values) {
+    json += ", " + json_string(name) + ": " + std::visit(WriteValue{}, value);
+  }
+  return json + "}";
+}
+
+std::string parse_event(std::string_view line, Event& event) {
+  event = {};
+  // nlohmann/json takes a NUL for the end of the text; a power cut leaves NULs behind.
+  if (const std::size_t at = line.find('\0'); at != std::string_view::npos) return fmt::format("NUL at byte {}", at);
+  EventReader reader(event);
+  nlohmann::json::sax_parse(line.begin(), line.end(), &reader);
+  return reader.problem();
+}
+
+}  // namespace nll

@@ -1,0 +1,53 @@
+// Models as folders: a checkpoint of ours or any Hugging Face GPT-2 folder becomes weights and a tokenizer, and the
+// config.json of the folders we write.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/device.h"
+#include "src/checkpoint/checkpoint.h"
+#include "src/config/config.h"
+#include "src/model/parameters.h"
+#include "src/text/tokenizer.h"
+
+namespace nll {
+
+// What a Hugging Face config.json says of a GPT-2 model. Throws Error(bad_data) for another architecture or for a
+// variant this model is not (activation, inner width, epsilon, attention scaling, an untied head).
+struct PublishedModel {
+  ModelConfig model;
+  HeadConfig head;
+};
+PublishedModel parse_published_config(const std::string& json, const std::string& place);
+std::string published_config(const ModelConfig& model, const HeadConfig& head, std::int32_t end_of_text);
+
+// Reads the weights of a folder into an arena of `table`. Names with or without "transformer."; a stored lm_head must
+// equal the embedding; stored mask buffers are ignored; FP16 and BF16 are widened. Missing, unknown or misshapen
+// tensors are Error(bad_data) that lists up to ten of them.
+void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
+                  Tensor arena);
+
+// Reads the moments of a checkpoint, "m/" and "v/" + name, into arenas of `table`.
+void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
+                  Tensor first, Tensor second);
+
+// The published tensors of an arena under `prefix` + name, for saving. Staging holds host copies for a device whose
+// memory the host cannot read.
+std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& device, Tensor arena,
+                                       const std::string& prefix, std::vector<Buffer>& staging);
+
+// A model opened for reading: evaluating and sampling.
+struct OpenModel {
+  std::string folder;
+  PublishedModel published;
+  ParameterTable table;
+  Buffer storage;
+  GptTensors weights;
+  std::optional<Tokenizer> tokenizer;
+};
+// RUN, checkpoint or Hugging Face folder. `tokenizer` is read from the folder when it has one.
+OpenModel open_model(FileOps& files, const std::string& path, Device& device,
+                     const std::function<void(const std::string& folder, const std::string& why)>& refused);
+
+}  // namespace nll

@@ -1,0 +1,109 @@
+#include "src/train/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "src/infer/generate.h"
+#include "src/model/gpt.h"
+#include "src/model/head.h"
+#include "src/optim/adamw.h"
+#include "src/report/console.h"
+
+namespace nll {
+
+namespace {
+
+// Enough rows that a GEMM runs at full speed, few enough that activations stay small.
+constexpr std::int64_t micro_batch_tokens = 4096;
+
+ArenaPlan parameter_plan(const char* name, const ParameterTable& table) {
+  ArenaPlan plan(name);
+  plan.add(name, DType::f32, {table.stored_elements()});
+  return plan;
+}
+
+std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& table, std::int64_t sequences) {
+  const ModelConfig& model = config.model;
+  const std::int64_t tokens = checked_product(sequences, model.context);
+  std::vector<ArenaPlan> arenas{parameter_plan("weights", table), parameter_plan("gradients", table),
+                                AdamWOptimizer::plan(table), Gpt::plan(model, sequences, model.context, Pass::training),
+                                Head::plan(model, config.head, tokens)};
+  ArenaPlan inputs("batch");
+  inputs.add("tokens", DType::i32, {sequences, model.context});
+  inputs.add("targets", DType::i32, {sequences, model.context});
+  inputs.add("coefficients", DType::f32, {tokens, 4});
+  arenas.push_back(inputs);
+  ArenaPlan evaluation = Gpt::plan(model, sequences, model.context, Pass::inference);
+  arenas.push_back(evaluation);
+  if (config.sample.every_steps > 0) {
+    for (ArenaPlan& plan : Generator::plans(model, config.head)) arenas.push_back(std::move(plan));
+  }
+  return arenas;
+}
+
+std::int64_t bytes_of_all(const std::vector<ArenaPlan>& arenas) {
+  std::int64_t bytes = 0;
+  for (const ArenaPlan& arena : arenas) {
+    if (__builtin_add_overflow(bytes, arena.bytes(), &bytes))
+      throw Error(Exit::usage, "the plan's size does not fit 63 bits");
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::int64_t TrainPlan::bytes() const { return bytes_of_all(arenas); }
+
+TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes) {
+  const ParameterTable table = ParameterTable::gpt2(config.model);
+  TrainPlan plan;
+  plan.ranks = ranks;
+  plan.samples_per_step = config.batch.tokens_per_step / config.model.context;
+  const std::int64_t per_rank = plan.samples_per_step / ranks;
+  if (per_rank == 0 || per_rank * ranks * config.model.context != config.batch.tokens_per_step) {
+    throw Error(Exit::usage, fmt::format("batch.tokens_per_step: {} is no multiple of ranks {} x model.context {}",
+                                         config.batch.tokens_per_step, ranks, config.model.context));
+  }
+  if (config.batch.sequences) {
+    plan.sequences = *config.batch.sequences;
+  } else {
+    // The largest divisor of the rank's share that keeps to micro_batch_tokens and to the memory there is.
+    const std::int64_t most = std::max<std::int64_t>(1, std::min(per_rank, micro_batch_tokens / config.model.context));
+    plan.sequences = 1;
+    for (std::int64_t n = most; n > 1; --n) {
+      if (per_rank % n != 0) continue;
+      if (memory_bytes > 0 && bytes_of_all(arenas_of(config, table, n)) > memory_bytes) continue;
+      plan.sequences = n;
+      break;
+    }
+  }
+  if (per_rank % plan.sequences != 0) {
+    throw Error(Exit::usage, fmt::format("batch.sequences: {} does not divide the {} sequences of a step on one rank",
+                                         plan.sequences, per_rank));
+  }
+  plan.micro_batches = per_rank / plan.sequences;
+  plan.parameters = table.parameters();
+  plan.flops_per_token = training_flops_per_token(config.model, config.model.context);
+  plan.arenas = arenas_of(config, table, plan.sequences);
+  return plan;
+}
+
+void check_memory(const TrainPlan& plan, std::int64_t available_bytes) {
+  const std::int64_t needed = plan.bytes();
+  if (available_bytes <= 0 || needed <= available_bytes) return;
+  std::vector<const ArenaPlan*> largest;
+  for (const ArenaPlan& arena : plan.arenas) largest.push_back(&arena);
+  std::stable_sort(largest.begin(), largest.end(), [](auto* a, auto* b) { return a->bytes() > b->bytes(); });
+  std::string parts;
+  for (std::size_t i = 0; i < 3 && i < largest.size(); ++i) {
+    parts += fmt::format("{}{} {}", i ? ", " : "", largest[i]->name(), human_bytes(largest[i]->bytes()));
+  }
+  throw Error(Exit::resources,
+              fmt::format("memory: the run needs {} and {} are available (largest: {})", human_bytes(needed),
+                          human_bytes(available_bytes), parts),
+              "smaller batch.sequences or head.chunk_tokens shrink activations and head; a smaller model.width or "
+              "model.layers shrinks the rest; `nll plan CONFIG` shows every part");
+}
+
+}  // namespace nll

@@ -1,0 +1,32 @@
+// Plan: everything a run will allocate and how it cuts its batches, decided before anything is allocated. `nll plan`
+// prints it; the trainer builds exactly this.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/arena.h"
+#include "src/config/config.h"
+#include "src/model/parameters.h"
+
+namespace nll {
+
+struct TrainPlan {
+  std::int64_t ranks = 1;
+  std::int64_t samples_per_step = 0;  // sequences of the global batch
+  std::int64_t sequences = 0;         // of a micro-batch on one rank
+  std::int64_t micro_batches = 0;     // a step on one rank
+  std::int64_t parameters = 0;        // as published
+  double flops_per_token = 0;         // forward and backward, 6 N + 6 L C T
+  std::vector<ArenaPlan> arenas;      // in the order they are allocated
+  std::int64_t bytes() const;
+};
+
+// `memory_bytes` limits the choice of `batch.sequences: auto`; 0: no limit is known.
+// Throws Error(usage) for a batch that cannot be cut evenly.
+TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes);
+
+// Throws Error(resources) that names the largest parts and the keys that make them smaller.
+void check_memory(const TrainPlan& plan, std::int64_t available_bytes);
+
+}  // namespace nll

@@ -1,0 +1,99 @@
+// The trainer: batch -> forward -> head and objective -> backward -> update -> report, until the schedule ends or
+// somebody asks to stop. The loop itself is Trainer::run in trainer.cpp.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/checkpoint/checkpoint.h"
+#include "src/config/config.h"
+#include "src/eval/evaluate.h"
+#include "src/infer/generate.h"
+#include "src/model/gpt.h"
+#include "src/model/head.h"
+#include "src/objectives/objective.h"
+#include "src/optim/adamw.h"
+#include "src/report/console.h"
+#include "src/report/metrics_file.h"
+#include "src/text/loader.h"
+#include "src/text/tokenizer.h"
+#include "src/train/plan.h"
+#include "src/train/state.h"
+
+namespace nll {
+
+// Where a run's text comes from, opened and checked against its config.
+struct TrainData {
+  std::unique_ptr<TokenDataset> train, validation;  // validation may be absent
+  std::optional<Tokenizer> tokenizer;               // may be absent: then there are no bits per byte and no samples
+  TokenLengths lengths;
+};
+TrainData open_train_data(const Config& config);
+
+// How a run begins: fresh, or from a checkpoint.
+struct TrainStart {
+  std::optional<std::string> checkpoint;  // folder to continue from
+  TrainingState state;                    // of that checkpoint
+};
+
+class Trainer {
+ public:
+  // Allocates the whole plan and loads or initialises the weights. `stop_requested` is asked once a micro-batch.
+  Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
+          CheckpointStore& store, Console& console, std::function<bool()> stop_requested);
+  ~Trainer();
+
+  // Trains until the schedule ends (Exit::done), `step_limit` more steps are done (Exit::done; 0: no limit), or a stop
+  // is requested (Exit::stopped; state saved). Throws Error(diverged) after too many non-finite steps in a row.
+  Exit run(std::int64_t step_limit);
+  const TrainingState& state() const { return state_; }
+
+ private:
+  struct StepResult {
+    ObjectiveSums sums;
+    float gradient_norm = 0;
+    double learning_rate = 0, seconds = 0;
+    bool finite = true;
+  };
+  std::optional<StepResult> step();  // nothing when a stop was requested before it was complete
+  void report(const StepResult& result);
+  void skip(const StepResult& result);
+  void save();
+  bool after_save();  // validation and sample when they are due; false: a stop was requested inside
+  bool validate();
+  bool sample();
+  ScoredTokens download(const TokenStatistics& statistics, const Batch& batch);
+  bool evaluation_due() const;
+
+  Config config_;
+  TrainPlan plan_;
+  TrainingState state_;
+  TrainData data_;
+  Device& device_;
+  Ops& ops_;
+  CheckpointStore& store_;
+  Console& console_;
+  std::function<bool()> stop_requested_;
+
+  ParameterTable table_;
+  Arena weight_arena_, gradient_arena_, input_arena_;
+  GptTensors weights_, gradients_;
+  AdamWOptimizer optimizer_;
+  Gpt gpt_, evaluation_gpt_;
+  Head head_;
+  std::unique_ptr<Objective> objective_;
+  std::unique_ptr<Generator> generator_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<MetricsFile> metrics_;
+  std::vector<float> coefficients_, scored_[5];
+  std::vector<std::int32_t> scored_argmax_;
+  std::int64_t saved_step_ = -1, validated_step_ = -1;
+  double step_seconds_ = 0;  // smoothed, for rate and time left
+  double peak_gflops_ = 0;   // this machine's measured sgemm rate; 0: unknown
+  std::optional<Evaluation> last_validation_;
+};
+
+}  // namespace nll

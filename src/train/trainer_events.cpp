@@ -1,0 +1,160 @@
+// What surrounds the loop's steps: reporting, saving, validating, sampling.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "src/infer/stream.h"
+#include "src/report/train_line.h"
+#include "src/train/checkpoint_texts.h"
+#include "src/train/model_folder.h"
+#include "src/train/trainer.h"
+
+namespace nll {
+
+namespace {
+
+double mean(double sum, std::int64_t count) { return count > 0 ? sum / static_cast<double>(count) : 0.0; }
+
+}  // namespace
+
+void Trainer::report(const StepResult& result) {
+  const double tokens = static_cast<double>(plan_.samples_per_step * config_.model.context);
+  // Smoothed over about ten steps, so that the rate and the time left do not jump.
+  step_seconds_ = step_seconds_ == 0 ? result.seconds : 0.9 * step_seconds_ + 0.1 * result.seconds;
+  const double nll = mean(result.sums.nll, result.sums.tokens),
+               objective = mean(result.sums.objective, result.sums.tokens);
+  if (state_.step % config_.log.every_steps == 0 || state_.step == config_.schedule.steps || !result.finite) {
+    Event event{"train", state_.step, state_.tokens, {}};
+    event.values = {{"loss", objective},
+                    {"nll", nll},
+                    {"perplexity", std::exp(nll)},
+                    {"accuracy", mean(static_cast<double>(result.sums.correct), result.sums.tokens)},
+                    {"entropy", mean(result.sums.entropy, result.sums.tokens)},
+                    {"learning_rate", result.learning_rate},
+                    {"gradient_norm", static_cast<double>(result.gradient_norm)},
+                    {"tokens_per_second", tokens / result.seconds}};
+    metrics_->append(event);
+  }
+  TrainLine line;
+  line.step = state_.step;
+  line.steps = config_.schedule.steps;
+  line.loss = objective;
+  line.perplexity = std::exp(nll);
+  line.gradient_norm = result.gradient_norm;
+  line.learning_rate = result.learning_rate;
+  line.tokens_per_second = tokens / step_seconds_;
+  if (peak_gflops_ > 0) line.share_of_peak = line.tokens_per_second * plan_.flops_per_token / (peak_gflops_ * 1e9);
+  line.eta_seconds = static_cast<double>(config_.schedule.steps - state_.step) * step_seconds_;
+  console_.live(to_text(line));
+}
+
+void Trainer::skip(const StepResult& result) {
+  metrics_->append({"skipped",
+                    state_.step,
+                    state_.tokens,
+                    {{"gradient_norm", static_cast<double>(result.gradient_norm)},
+                     {"first_sample", state_.samples - plan_.samples_per_step},
+                     {"in_a_row", state_.skipped_in_a_row}}});
+  console_.warning(fmt::format("step {}: loss or gradient is not finite, the update was skipped ({} in a row)",
+                               state_.step, state_.skipped_in_a_row));
+  if (state_.skipped_in_a_row < config_.log.nonfinite_limit) return;
+  if (saved_step_ != state_.step) save();
+  throw Error(
+      Exit::diverged,
+      fmt::format("step {}: {} steps in a row had a loss or gradient that is not finite; the weights are those of the "
+                  "last good step",
+                  state_.step, state_.skipped_in_a_row),
+      "a lower optimizer.learning_rate, a longer schedule.warmup_steps or a smaller optimizer.clip_norm usually helps");
+}
+
+void Trainer::save() {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<Buffer> staging;
+  CheckpointContent content;
+  content.step = state_.step;
+  content.weights = named_tensors(table_, device_, weight_arena_[0], "", staging);
+  content.optimizer = named_tensors(table_, device_, optimizer_.first_moment(), "m/", staging);
+  for (NamedTensor& tensor : named_tensors(table_, device_, optimizer_.second_moment(), "v/", staging)) {
+    content.optimizer.push_back(std::move(tensor));
+  }
+  content.texts = checkpoint_texts(config_, state_, data_.tokenizer ? &*data_.tokenizer : nullptr);
+  content.manifest = {{"device", device_.info().name},
+                      {"threads", std::to_string(device_.info().threads)},
+                      {"data_fingerprint", fmt::format("{:016x}", state_.data_fingerprint)}};
+  const std::string folder = store_.save(content);
+  saved_step_ = state_.step;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  metrics_->append({"checkpoint", state_.step, state_.tokens, {{"folder", folder}, {"seconds", seconds}}});
+  KeepRules rules{config_.checkpoint.keep_last, config_.checkpoint.keep_every, std::nullopt};
+  if (config_.checkpoint.keep_best && state_.best_step >= 0) rules.best_step = state_.best_step;
+  store_.prune(rules);
+}
+
+bool Trainer::evaluation_due() const {
+  if (!data_.validation) return false;
+  const std::int64_t every = config_.evaluation.every_steps;
+  return state_.step == config_.schedule.steps || (every > 0 && state_.step % every == 0);
+}
+
+bool Trainer::after_save() {
+  if (evaluation_due() && validated_step_ != state_.step && !validate()) return false;
+  const std::int64_t every = config_.sample.every_steps;
+  if (generator_ && every > 0 && state_.step % every == 0 && !sample()) return false;
+  return true;
+}
+
+bool Trainer::validate() {
+  SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
+                            config_.model.vocabulary);
+  Job job(console_, "validating", "tokens");
+  const Evaluation result = evaluate(evaluation_gpt_, head_, device_, weights_, windows, data_.lengths, plan_.sequences,
+                                     config_.model.context, [&](std::int64_t done, std::int64_t total) {
+                                       job.update(done, total);
+                                       return !stop_requested_();
+                                     });
+  job.finish();
+  if (!result.complete) return false;
+  validated_step_ = state_.step;
+  last_validation_ = result;
+  Event event{"validation", state_.step, state_.tokens, {}};
+  for (const auto& [name, value] : fields(result)) event.values.emplace_back(name, value);
+  metrics_->append(event);
+  const bool best = result.loss < state_.best_loss;
+  if (best) {
+    state_.best_loss = result.loss;
+    state_.best_step = state_.step;
+  }
+  console_.finish_live();
+  const std::string bits = result.bytes > 0 ? fmt::format("  {:.4f} bits per byte", result.bits_per_byte) : "";
+  console_.info(fmt::format("step {}: validation loss {:.4f}  perplexity {:.2f}{}  accuracy {:.1f}%  ECE {:.3f}{}",
+                            state_.step, result.loss, result.perplexity, bits, 100 * result.accuracy, result.ece,
+                            best ? "  (best)" : ""));
+  write_loss_plot(read_metrics(config_.run.directory + "/metrics.jsonl"), config_.run.directory,
+                  config_.run.directory + "/loss.svg");
+  return true;
+}
+
+bool Trainer::sample() {
+  GenerationRequest request;
+  if (!config_.sample.prompt.empty()) request.prompt = data_.tokenizer->encode(config_.sample.prompt);
+  if (request.prompt.empty()) request.prompt = {std::max(data_.tokenizer->end_of_text(), 0)};
+  request.rules.temperature = config_.sample.temperature;
+  request.rules.top_k = config_.sample.top_k;
+  request.rules.top_p = config_.sample.top_p;
+  request.max_tokens = config_.sample.tokens;
+  request.seed = static_cast<std::uint64_t>(config_.run.seed + state_.step);
+  request.end_of_text = data_.tokenizer->end_of_text();
+  std::vector<std::int32_t> ids;
+  const StopReason reason = generator_->generate(weights_, request, [&](std::int32_t id, double) {
+    ids.push_back(id);
+    return !stop_requested_();
+  });
+  if (reason == StopReason::asked) return false;
+  const std::string text = config_.sample.prompt + data_.tokenizer->decode(ids);
+  metrics_->append({"sample", state_.step, state_.tokens, {{"text", text}}});
+  console_.finish_live();
+  console_.info(fmt::format("step {}: sample\n{}", state_.step, text));
+  return true;
+}
+
+}  // namespace nll
