@@ -115,8 +115,6 @@ void check_outcome(const T& result, const char* file, int line, const char* expr
 }  // namespace nll
 
 // CHECK(a == b): a programmer's claim. One comparison or one bool; both values are printed when it does not hold.
-#define CHECK(expression)                                                      \
-  do {                                                                         \
-    const auto nll_check_ = ::nll::detail::CheckStart{} << expression;         \
-    ::nll::detail::check_outcome(nll_check_, __FILE__, __LINE__, #expression); \
-  } while (0)
+// One full expression, so that temporaries in it live until they are printed.
+#define CHECK(expression) \
+  ::nll::detail::check_outcome(::nll::detail::CheckStart{} << expression, __FILE__, __LINE__, #expression)

@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 
@@ -13,10 +14,14 @@ namespace {
 // Multiples of every tile OpenBLAS uses for FP32 on x86-64 and ARM (4..24 rows of c, 8..64 columns).
 constexpr std::int64_t row_unit = 24, column_unit = 64;
 
+// Sizes of the largest and (a lower bound of) the smallest part that part_of makes.
 std::int64_t largest_part(std::int64_t count, std::int64_t unit, int parts) {
   const std::int64_t units = (count + unit - 1) / unit;
-  const std::int64_t part = (units + parts - 1) / parts * unit;
-  return part < count ? part : count;
+  return std::min(count, (units + parts - 1) / parts * unit);
+}
+std::int64_t smallest_part(std::int64_t count, std::int64_t unit, int parts) {
+  const std::int64_t units = (count + unit - 1) / unit;
+  return parts == 1 ? count : units / parts * unit - (units * unit - count);
 }
 
 int integer(std::int64_t value) {
@@ -26,26 +31,38 @@ int integer(std::int64_t value) {
 
 }  // namespace
 
-Block block_of(std::int64_t m, std::int64_t n, int thread, int threads) {
+Block block_of(const Gemm& gemm, int thread, int threads) {
   // Time of the slowest thread for each grid: its products, and what it packs (a and b once each). The weight says how
   // many multiply-adds cost as much as packing one element.
   constexpr double packing_weight = 16;
-  int best_rows = 1;
+  // OpenBLAS has other kernels for products below 10^6 multiply-adds and for single rows, which round differently: a
+  // cut must not lead there. Below this a second thread gains nothing anyway.
+  const double least_block = gemm.m == 1 ? 1e5 : 2e6;
+  constexpr std::int64_t least_side = 8;
+  int best_rows = 1, best_columns = 1;
   double best_cost = -1;
   for (int grid_rows = 1; grid_rows <= threads; ++grid_rows) {
-    const int grid_columns = threads / grid_rows;
-    const double rows = static_cast<double>(largest_part(m, row_unit, grid_rows));
-    const double columns = static_cast<double>(largest_part(n, column_unit, grid_columns));
-    const double cost = rows * columns + packing_weight * (rows + columns);
-    if (best_cost < 0 || cost < best_cost) {
-      best_cost = cost;
-      best_rows = grid_rows;
+    for (int grid_columns = threads / grid_rows; grid_columns >= 1; --grid_columns) {
+      const std::int64_t rows = smallest_part(gemm.m, row_unit, grid_rows);
+      const std::int64_t columns = smallest_part(gemm.n, column_unit, grid_columns);
+      const double volume = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(gemm.k);
+      if (grid_rows > 1 && rows < least_side) continue;
+      if (grid_columns > 1 && columns < least_side) continue;
+      if (grid_rows * grid_columns > 1 && volume < least_block) continue;
+      const auto most_rows = static_cast<double>(largest_part(gemm.m, row_unit, grid_rows));
+      const auto most_columns = static_cast<double>(largest_part(gemm.n, column_unit, grid_columns));
+      const double cost = most_rows * most_columns + packing_weight * (most_rows + most_columns);
+      if (best_cost < 0 || cost < best_cost) {
+        best_cost = cost;
+        best_rows = grid_rows;
+        best_columns = grid_columns;
+      }
+      break;  // fewer columns of blocks cost more
     }
   }
-  const int grid_columns = threads / best_rows;
-  if (thread >= best_rows * grid_columns) return {};
-  return {part_of(m, row_unit, thread / grid_columns, best_rows),
-          part_of(n, column_unit, thread % grid_columns, grid_columns)};
+  if (thread >= best_rows * best_columns) return {};
+  return {part_of(gemm.m, row_unit, thread / best_columns, best_rows),
+          part_of(gemm.n, column_unit, thread % best_columns, best_columns)};
 }
 
 void multiply_block(const Gemm& gemm, const Block& block, float* c, std::int64_t c_stride) {
@@ -63,12 +80,13 @@ void multiply_block(const Gemm& gemm, const Block& block, float* c, std::int64_t
   const bool a_transposed = gemm.product == Product::tn, b_transposed = gemm.product == Product::nt;
   const float* a = gemm.a + block.rows.begin * (a_transposed ? 1 : gemm.a_stride);
   const float* b = gemm.b + block.columns.begin * (b_transposed ? gemm.b_stride : 1);
-  if (rows == 1 && !a_transposed) {
-    // One row (decoding): packing b would cost more than the product. c is zeroed here since 0 * NaN may stay NaN there.
+  if (gemm.m == 1 && !a_transposed) {
+    // One row (decoding): packing b would cost more than the product. c is zeroed here since 0 * NaN may stay NaN
+    // there.
     if (gemm.beta == 0) std::memset(c, 0, static_cast<std::size_t>(columns) * sizeof(float));
     cblas_sgemv(CblasRowMajor, b_transposed ? CblasNoTrans : CblasTrans, integer(b_transposed ? columns : gemm.k),
                 integer(b_transposed ? gemm.k : columns), 1.0f, b, integer(gemm.b_stride), a, 1,
- gemm.beta == 0 ? 1.0f : gemm.beta, c, 1);
+                gemm.beta == 0 ? 1.0f : gemm.beta, c, 1);
     return;
   }
   cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,

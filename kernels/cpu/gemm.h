@@ -7,7 +7,8 @@
 
 namespace nll::cpu {
 
-// c (M,N) = a b + beta c, where nn: a (M,K), b (K,N);  nt: a (M,K), b (N,K) transposed;  tn: a (K,M) transposed, b (K,N)
+// c (M,N) = a b + beta c, where nn: a (M,K), b (K,N);  nt: a (M,K), b (N,K) transposed;  tn: a (K,M) transposed, b
+// (K,N)
 enum class Product { nn, nt, tn };
 
 struct Gemm {
@@ -28,9 +29,9 @@ struct Block {
   bool empty() const { return rows.size() <= 0 || columns.size() <= 0; }
 };
 
-// The block of c that belongs to `thread`: near-square in what has to be packed, cut at multiples of the micro-kernels'
-// tiles so that an element's value does not depend on the cut.
-Block block_of(std::int64_t m, std::int64_t n, int thread, int threads);
+// The block of gemm.c that belongs to `thread`: near-square in what has to be packed, cut at multiples of the
+// micro-kernels' tiles and nowhere too small, so that an element's value does not depend on the cut.
+Block block_of(const Gemm& gemm, int thread, int threads);
 
 // Computes one block, on the calling thread. `c` and `c_stride` may lead anywhere: `c` is where the block's first
 // element goes.

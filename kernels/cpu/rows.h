@@ -1,6 +1,6 @@
-// RowKernels: the vector code of the CPU ops, compiled once for each instruction set and chosen when the backend is made.
-// The functions see plain pointers to FP32 and compute on the calling thread; rows are contiguous unless a stride is
-// given, and may be of any length and alignment. Sums have an order that depends on lengths only.
+// RowKernels: the vector code of the CPU ops, compiled once for each instruction set and chosen when the backend is
+// made. The functions see plain pointers to FP32 and compute on the calling thread; rows are contiguous unless a stride
+// is given, and may be of any length and alignment. Sums have an order that depends on lengths only.
 #pragma once
 #include <cstdint>
 
@@ -38,9 +38,9 @@ struct AttentionHead {
 
 struct AdamWStep {
   float beta1, beta2, gradient_scale;
-  float decay;      // 1 - learning_rate * weight_decay
-  float rate;       // learning_rate / (1 - beta1^step)
-  float root;       // 1 / sqrt(1 - beta2^step)
+  float decay;  // 1 - learning_rate * weight_decay
+  float rate;   // learning_rate / (1 - beta1^step)
+  float root;   // 1 / sqrt(1 - beta2^step)
   float epsilon;
 };
 
@@ -75,9 +75,9 @@ struct RowKernels {
                              const float* weight, float mean, float rstd, std::int64_t n);
 
   // ---- attention: query blocks [first_block, last_block) of one head ----
-  std::int64_t query_block;  // rows of one
-  std::int64_t (*attention_scratch)(std::int64_t queries, std::int64_t keys, std::int64_t head_size);           // floats
-  std::int64_t (*attention_backward_scratch)(std::int64_t queries, std::int64_t head_size);                     // floats
+  std::int64_t query_block;                                                                            // rows of one
+  std::int64_t (*attention_scratch)(std::int64_t queries, std::int64_t keys, std::int64_t head_size);  // floats
+  std::int64_t (*attention_backward_scratch)(std::int64_t queries, std::int64_t head_size);            // floats
   void (*attention)(const AttentionHead& head, std::int64_t first_block, std::int64_t last_block, float* scratch);
   // All of dq, dk, dv of one head; or, block by block, dq alone and dk with dv alone: the same bits either way.
   void (*attention_backward)(const AttentionHead& head, float* scratch);

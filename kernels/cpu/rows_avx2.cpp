@@ -4,6 +4,6 @@
 namespace nll::cpu {
 
 extern const RowKernels avx2_row_kernels;
-const RowKernels avx2_row_kernels = make_row_kernels("avx2");
+constinit const RowKernels avx2_row_kernels = make_row_kernels("avx2");
 
 }  // namespace nll::cpu

@@ -4,6 +4,6 @@
 namespace nll::cpu {
 
 extern const RowKernels avx512_row_kernels;
-const RowKernels avx512_row_kernels = make_row_kernels("avx512");
+constinit const RowKernels avx512_row_kernels = make_row_kernels("avx512");
 
 }  // namespace nll::cpu

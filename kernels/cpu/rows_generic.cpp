@@ -4,6 +4,6 @@
 namespace nll::cpu {
 
 extern const RowKernels generic_row_kernels;
-const RowKernels generic_row_kernels = make_row_kernels("generic");
+constinit const RowKernels generic_row_kernels = make_row_kernels("generic");
 
 }  // namespace nll::cpu

@@ -14,8 +14,7 @@ namespace nll {
 CheckpointFolder::CheckpointFolder(FileOps& files, const std::string& path) : files_(&files), path_(path) {
   std::vector<std::string> listed;
   const int result = retry_interrupted([&] { return files.list(path, listed); });
-  if (result < 0)
-    throw Error(Exit::no_checkpoint, fmt::format("{}: cannot list the folder: {}", path, error_text(result)));
+  if (result < 0) throw Error(Exit::no_checkpoint, path + ": " + folder_error_text(result));
   has_manifest_ = std::find(listed.begin(), listed.end(), manifest_name) != listed.end();
   if (!has_manifest_) {
     names_ = std::move(listed);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "src/checkpoint/checkpoint_layout.h"
@@ -56,11 +57,16 @@ std::string manifest_text(const CheckpointContent& content, const std::vector<Pl
 
 class Writer {
  public:
-  Writer(FileOps& files, const std::string& folder) : files_(files), folder_(folder), buffer_(4 << 20) {}
+  Writer(FileOps& files, const std::string& folder) : files_(files), folder_(folder) {}
 
   // Finds out that the disk is full before anything is written rather than in the middle.
   void reserve(std::vector<PlannedFile>& plan) {
-    for (const PlannedFile& planned : plan) needed_ += planned.entry.bytes;
+    std::int64_t largest = 1;
+    for (const PlannedFile& planned : plan) {
+      needed_ += planned.entry.bytes;
+      largest = std::max(largest, planned.entry.bytes);
+    }
+    buffer_.resize(static_cast<std::size_t>(std::min<std::int64_t>(largest, 4 << 20)));
     const std::string parent = folder_.substr(0, folder_.rfind('/'));
     free_ = retry_interrupted([&] { return files_.free_bytes(parent); });
     if (free_ < 0) throw_file_error(parent, "ask for the free space", free_);

@@ -50,6 +50,12 @@ std::string open_error_text(int error) {
   return fmt::format("cannot open: {}", error_text(error));
 }
 
+std::string folder_error_text(int error) {
+  if (error == -ENOENT) return "no such folder";
+  if (error == -ENOTDIR) return "not a folder";
+  return fmt::format("cannot list the folder: {}", error_text(error));
+}
+
 void read_exactly(const OpenFile& file, void* data, std::int64_t bytes, std::int64_t offset) {
   constexpr std::int64_t piece = 8 << 20;
   auto* to = static_cast<char*>(data);

@@ -73,6 +73,7 @@ struct OpenedFile {
 OpenedFile open_regular_file(FileOps& files, const std::string& path);
 // What an error of open_regular_file means, for a message: "no such file", "a symbolic link (...)".
 std::string open_error_text(int error);
+std::string folder_error_text(int error);  // of a failed list(): "no such folder", ...
 
 // Reads exactly `bytes` at `offset`; a file that ends earlier is Error(io) "... ends at byte ... ".
 void read_exactly(const OpenFile& file, void* data, std::int64_t bytes, std::int64_t offset);

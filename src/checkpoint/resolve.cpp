@@ -32,8 +32,7 @@ std::string resolve_checkpoint(FileOps& files, const std::string& path,
     throw Error(Exit::no_checkpoint,
                 fmt::format("{}: not a folder (expected a run, a checkpoint or a Hugging Face folder)", folder));
   }
-  if (listed < 0)
-    throw Error(Exit::no_checkpoint, fmt::format("{}: cannot list the folder: {}", folder, error_text(listed)));
+  if (listed < 0) throw Error(Exit::no_checkpoint, folder + ": " + folder_error_text(listed));
   const auto holds = [&](const std::string& name) { return std::binary_search(names.begin(), names.end(), name); };
 
   if (holds(manifest_name)) {

@@ -84,7 +84,11 @@ SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 void SafetensorsFile::open_part(FileOps& files, const std::string& path) {
   const auto fail = [&](const std::string& what) { throw Error(Exit::bad_data, path + ": " + what); };
   OpenedFile opened = open_regular_file(files, path);
-  if (opened.error != 0) fail(open_error_text(opened.error));
+  if (opened.error != 0) {
+    // The cache of Hugging Face's downloader is made of links.
+    const char* hint = opened.error == -ELOOP ? "copy the folder with `cp -rL` and name the copy" : "";
+    throw Error(Exit::bad_data, path + ": " + open_error_text(opened.error), hint);
+  }
   if (opened.bytes < 8) fail(fmt::format("{} bytes (a safetensors file has at least 8)", opened.bytes));
   std::uint64_t header_bytes = 0;
   read_exactly(opened.file, &header_bytes, 8, 0);

@@ -125,8 +125,7 @@ class HeaderEvents {
       entry_.shape = numbers_;
       return true;
     }
-    if (numbers_.size() != 2)
-      fail(fmt::format("data_offsets: {} numbers (expected 2: begin and end)", numbers_.size()));
+    if (numbers_.size() != 2) fail(fmt::format("data_offsets: a list of {} (expected [begin, end])", numbers_.size()));
     entry_.begin = numbers_[0];
     entry_.end = numbers_[1];
     if (entry_.begin > entry_.end) {
@@ -219,7 +218,7 @@ void check_layout(const SafetensorsHeader& header, std::int64_t data_bytes, cons
   }
   if (covered != data_bytes) {
     throw Error(Exit::bad_data,
-                fmt::format("{}: {} bytes after the last tensor (expected none)", place, data_bytes - covered));
+                fmt::format("{}: bytes after the last tensor: {} (expected none)", place, data_bytes - covered));
   }
 }
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "src/checkpoint/checkpoint.h"
 #include "src/checkpoint/checkpoint_layout.h"
 #include "src/checkpoint/file_io.h"
@@ -51,7 +53,9 @@ std::vector<std::string> verify_checkpoint(FileOps& files, const std::string& fo
       to_hash.emplace_back(&entry, std::move(opened.file));
     }
   }
-  std::vector<char> buffer(4 << 20);
+  std::int64_t piece = 0;
+  for (const auto& [entry, file] : to_hash) piece = std::max(piece, std::min<std::int64_t>(entry->bytes, 4 << 20));
+  std::vector<char> buffer(static_cast<std::size_t>(piece));
   for (const auto& [entry, file] : to_hash) {
     try {
       const std::string digest = hash_file(file, entry->bytes, buffer, [&](std::int64_t bytes) {

@@ -3,7 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/device.h"
 #include "kernels/machine.h"
+#include "kernels/ops.h"
 #include "src/cli/verbs.h"
 #include "src/config/config.h"
 #include "src/train/plan.h"
@@ -35,7 +37,7 @@ Exit plan(const PlanOptions& options) {
   double rate = 0;
   std::string source;
   if (options.device == "cpu") {
-    rate = measure_sgemm_gflops(0, 0.3) * 1e9;
+    rate = measure_sgemm_gflops(make_backend("cpu").device->info().threads, 0.3) * 1e9;
     source = fmt::format("sgemm measured here just now: {:.0f} GFLOP/s", rate * 1e-9);
   }
   for (const KnownDevice& device : known_devices) {

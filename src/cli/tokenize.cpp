@@ -11,7 +11,7 @@ namespace nll {
 void add_tokenize(CLI::App& app, Invocation& invocation) {
   CLI::App* verb =
       app.add_subcommand("tokenize", "Turn text into token shards, with a new tokenizer or an existing one");
-  auto o = std::make_shared<CorpusRequest>();
+  auto o = std::make_shared<CorpusOptions>();
   verb->add_option("INPUT", o->inputs,
                    "Text files (one document each), .jsonl files with a \"text\" field, folders or globs of them")
       ->required();
@@ -29,26 +29,31 @@ void add_tokenize(CLI::App& app, Invocation& invocation) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   verb->add_option("--threads", o->threads, "0: one for each core")->capture_default_str()->check(CLI::Range(0, 4096));
+  o->threads = 0;
   verb->callback([&invocation, o] {
     invocation.run = [&invocation, o] {
       if (o->threads == 0) o->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
       std::unique_ptr<Job> job;
       std::string current;
       const CorpusSummary summary =
-          make_corpus(*o, [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+          tokenize_corpus(*o, [&](std::string_view phase, std::int64_t done, std::int64_t total) {
             if (invocation.stop_requested())
               throw Error(Exit::stopped, "tokenize: stopped on request; " + o->output + " was not made");
             if (phase != current) {
               if (job) job->finish();
-              job = std::make_unique<Job>(invocation.console, phase, "bytes");
+              job = std::make_unique<Job>(invocation.console, std::string(phase), "bytes");
               current = phase;
             }
             job->update(done, total);
           });
       if (job) job->finish();
-      print(fmt::format("{}: {} documents, {} bytes of text\n", o->output, summary.documents, summary.bytes));
-      print(fmt::format("tokenizer: {} ids, {:.3f} bytes per token\n", summary.vocabulary, summary.bytes_per_token()));
-      print(fmt::format("tokens: {} training, {} validation\n", summary.train_tokens, summary.validation_tokens));
+      print(fmt::format("{}: a tokenizer of {} ids, {:.3f} bytes per token\n", o->output, summary.vocabulary,
+                        summary.bytes_per_token()));
+      for (const auto& [name, split] :
+           {std::pair{"training", summary.train}, std::pair{"validation", summary.validation}}) {
+        print(fmt::format("  {:<10} {:>12} tokens  {:>12} bytes  {:>8} document{}\n", name, split.tokens, split.bytes,
+                          split.documents, split.documents == 1 ? "" : "s"));
+      }
       return Exit::done;
     };
   });

@@ -38,11 +38,11 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     key_offset_ = next_token();
     cursor_ = string_end(source_.text, key_offset_);
     const auto [first, fresh] = open_.back().keys.emplace(value, key_offset_);
-    if (!fresh) {
-      source_.fail(key_offset_, "duplicate key " + in_quotes(value), "it stands at " + source_.at(first->second) + " too");
-    }
     key_ = value;
     has_key_ = true;
+    if (!fresh) {
+      source_.fail(key_offset_, shown(path()) + ": duplicate key", "the first is at " + source_.at(first->second));
+    }
     return true;
   }
 

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "src/config/suggest.h"
+#include "src/config/syntax.h"
 
 namespace nll {
 namespace {
@@ -75,6 +75,8 @@ std::string as_integer(const std::string& number, Range range) {
   } else if (hint.empty() && node.kind == Node::Kind::text && json_number_length(node.text) == node.text.size() &&
              wants_number && !node.text.empty()) {
     hint = "write the number without quotes";
+  } else if (hint.empty() && wants_number && node.kind == Node::Kind::text && is_not_finite(node.text)) {
+    hint = "a number must be finite";
   } else if (hint.empty() && node.kind == Node::Kind::text && (node.text == "true" || node.text == "false") &&
              std::holds_alternative<bool*>(key.value)) {
     hint = "write " + node.text + " without quotes";
@@ -95,7 +97,7 @@ std::string as_integer(const std::string& number, Range range) {
 template <class Number>
 std::string parse_number(const std::string& text, Number& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::result_out_of_range) return "(not a 64-bit number)";
+  if (error == std::errc::result_out_of_range) return "(beyond 64 bits)";
   return error == std::errc{} && end == text.data() + text.size() ? "" : "malformed";
 }
 
@@ -148,9 +150,8 @@ std::vector<Key> keys_of(Config& config) {
 }
 
 std::string number_text(double value) {
-  std::array<char, 32> buffer;
-  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return error == std::errc{} ? std::string(buffer.data(), end) : std::string();
+  // fmt's shortest form knows no locale, as std::to_chars, and prefers 0.0006 to 6e-04.
+  return fmt::format("{}", value);
 }
 
 std::string range_text(const Key& key) {
@@ -168,7 +169,7 @@ std::string range_text(const Key& key) {
 }
 
 std::string expected(const Key& key) {
-  if (!key.allowed.empty()) return "one of " + quoted_list(key.allowed);
+  if (!key.allowed.empty()) return (key.allowed.size() > 1 ? "one of " : "") + quoted_list(key.allowed);
   if (std::holds_alternative<std::string*>(key.value)) return "a text";
   if (std::holds_alternative<std::vector<std::string>*>(key.value)) return "a text or a list of texts";
   if (std::holds_alternative<bool*>(key.value)) return "true or false";

@@ -6,7 +6,7 @@
 namespace nll {
 
 Override parse_override(const std::string& argument) {
-  const std::string place = "--set " + shown(argument);
+  const std::string place = "--set " + (argument.empty() ? "\"\"" : shown(argument));
   if (invalid_utf8(argument)) throw Error(Exit::usage, place + ": invalid UTF-8");
   const std::size_t equals = argument.find('=');
   if (equals == std::string::npos) {

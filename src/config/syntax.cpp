@@ -11,6 +11,14 @@ namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+std::string without_sign_and_case(std::string_view word) {
+  if (!word.empty() && (word[0] == '+' || word[0] == '-')) word.remove_prefix(1);
+  std::string bare(word);
+  std::transform(bare.begin(), bare.end(), bare.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return bare;
+}
+
 // The token that starts at `at`, as far as a reader would take it for one.
 std::string_view token_at(std::string_view text, std::size_t at) {
   if (text[at] == '"') {
@@ -24,11 +32,8 @@ std::string_view token_at(std::string_view text, std::size_t at) {
 
 // A remedy for the tokens of other languages that people write into JSON.
 std::string token_hint(std::string_view token) {
-  std::string bare(token);
-  if (bare[0] == '+' || bare[0] == '-') bare.erase(0, 1);
-  std::transform(bare.begin(), bare.end(), bare.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (bare == "nan" || bare == "inf" || bare == "infinity") return "a number must be finite";
+  const std::string bare = without_sign_and_case(token);
+  if (is_not_finite(token)) return "a number must be finite";
   if (bare == "true" || bare == "false") return "write " + bare;
   if (bare == "none" || bare == "undefined") return "remove the key to get its default";
   if (bare.empty()) return {};
@@ -57,6 +62,11 @@ std::string lexer_message(const std::string& parser_message) {
 }
 
 }  // namespace
+
+bool is_not_finite(std::string_view word) {
+  const std::string bare = without_sign_and_case(word);
+  return bare == "nan" || bare == "inf" || bare == "infinity";
+}
 
 std::size_t skip_blanks(std::string_view text, std::size_t at) {
   while (at < text.size()) {
@@ -144,6 +154,8 @@ void explain_syntax_error(const Source& source, const SyntaxState& state, const 
         hint = "remove the comma before it";
       } else if (here('#')) {
         hint = "comments start with //";
+      } else if (at < text.size() && is_digit(text[at])) {
+        hint = "decimals stand behind a point";
       } else if (at < text.size() && text[at] != ',' && text[at] != ':') {
         hint = "keys stand in double quotes";
       }

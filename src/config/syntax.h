@@ -23,6 +23,8 @@ struct SyntaxState {
 [[noreturn]] void explain_syntax_error(const Source& source, const SyntaxState& state,
                                        const std::string& parser_message);
 
+// Whether a word means infinity or no number in some language: NaN, -inf, Infinity.
+bool is_not_finite(std::string_view word);
 // First offset at or behind `at` that is neither blank nor inside a complete comment.
 std::size_t skip_blanks(std::string_view text, std::size_t at);
 // Offset behind the closing quote of the string that starts at `at`.

@@ -36,7 +36,7 @@ struct Evaluation {
   double accuracy = 0, top5 = 0, entropy = 0, brier = 0;
   double ece = 0;  // 15 bins, top-1
   std::array<CalibrationBin, 15> calibration{};
-  bool complete = true;  // false: stopped before the end
+  bool complete = true;                         // false: stopped before the end
   double ece_10_bins = 0, mce = 0, rms_ce = 0;  // mce and rms_ce with 15 bins
 };
 

@@ -33,8 +33,9 @@ void check_request(const GenerationRequest& request, const ModelConfig& model) {
   }
   for (std::size_t i = 0; i < request.prompt.size(); ++i) {
     if (request.prompt[i] < 0 || request.prompt[i] >= model.vocabulary) {
-      throw Error(Exit::bad_data, fmt::format("token {} of the prompt is {} (expected 0 to {}, the model's vocabulary)",
-                                              i, request.prompt[i], model.vocabulary - 1),
+      throw Error(Exit::bad_data,
+                  fmt::format("token {} of the prompt is {} (expected 0 to {}, the model's vocabulary)", i,
+                              request.prompt[i], model.vocabulary - 1),
                   "use the tokenizer that the model was trained with");
     }
   }

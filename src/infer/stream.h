@@ -25,9 +25,9 @@ class Utf8Stream {
   void decode(std::string_view bytes, std::string& out);
 
   std::vector<std::string> stops_;
-  std::string held_;     // the longest end of the bytes that may begin a stop string
-  std::string partial_;  // the beginning of a character
-  int missing_ = 0;      // bytes it still needs
+  std::string held_;                       // the longest end of the bytes that may begin a stop string
+  std::string partial_;                    // the beginning of a character
+  int missing_ = 0;                        // bytes it still needs
   std::uint8_t low_ = 0x80, high_ = 0xBF;  // where the next of them must lie
   bool stopped_ = false;
 };

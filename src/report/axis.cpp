@@ -29,8 +29,10 @@ std::string with_decimals(double value, double step) {
 }  // namespace
 
 Axis round_axis(double low, double high, int count, bool ends_on_ticks, bool whole) {
-  if (!(high > low)) {
-    const double room = whole ? 1 : std::max(std::abs(low) * 0.1, 1e-9);
+  // Too narrow to be told apart: ticks would fall on each other, or whole numbers between them would be missing.
+  const double magnitude = std::max(std::abs(low), std::abs(high));
+  if (!(high - low > magnitude * 1e-9) || (whole && high - low < 1)) {
+    const double room = whole ? std::max(magnitude * 1e-6, 1.0) : std::max(magnitude * 0.1, 1e-9);
     high = low + room;
     if (!whole) low -= room;
   }

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -33,9 +31,7 @@ std::string json_string(std::string_view text) {
 
 std::string json_number(double value) {
   if (!std::isfinite(value)) return "null";
-  std::array<char, 32> buffer;
-  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  std::string text(buffer.data(), error == std::errc{} ? end : buffer.data());
+  std::string text = fmt::format("{}", value);  // the shortest that reads back, in no locale
   // 3.0 stays a real number when it is read back.
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;

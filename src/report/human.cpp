@@ -36,7 +36,7 @@ std::string human_bytes(std::int64_t bytes) {
 }
 
 std::string human_seconds(double seconds) {
-  if (!(seconds >= 0) || seconds > 1e11) return "?";
+  if (!(seconds >= 0) || seconds > 1e10) return "?";
   if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);
   const std::int64_t whole = std::llround(seconds);
   if (whole < 60) return fmt::format("{}s", whole);
@@ -44,6 +44,7 @@ std::string human_seconds(double seconds) {
   const std::int64_t minutes = std::llround(seconds / 60);
   if (minutes < 24 * 60) return fmt::format("{}h {:02}m", minutes / 60, minutes % 60);
   const std::int64_t hours = std::llround(seconds / 3600);
+  if (hours >= 100 * 24) return fmt::format("{}d", hours / 24);
   return fmt::format("{}d {:02}h", hours / 24, hours % 24);
 }
 

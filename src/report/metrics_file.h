@@ -10,8 +10,9 @@ namespace nll {
 
 class MetricsFile {
  public:
-  // Opens RUN/metrics.jsonl for appending. On a resume at `resume_step`, lines of later steps and a torn last line are
-  // dropped first (by writing a new file and renaming it), so the file tells one story.
+  // Opens RUN/metrics.jsonl for appending. On a resume at `resume_step`, a torn last line and everything that came
+  // after that step's update (its checkpoint, validation and sample too: they are done again) are dropped first (by
+  // writing a new file and renaming it), so the file tells one story.
   MetricsFile(const std::string& path, std::optional<std::int64_t> resume_step);
   ~MetricsFile();
   MetricsFile(const MetricsFile&) = delete;

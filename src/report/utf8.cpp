@@ -52,7 +52,7 @@ bool is_control(char32_t code) {
 
 }  // namespace
 
-Character first_character(std::string_view text) {
+Character leading_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
   if (first < 0x80) return {first, 1, true};
@@ -72,7 +72,7 @@ std::string valid_utf8(std::string_view text) {
   std::string valid;
   valid.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
-    const Character character = first_character(text.substr(at));
+    const Character character = leading_character(text.substr(at));
     valid += character.valid ? text.substr(at, character.length) : "\xef\xbf\xbd";
     at += character.length;
   }
@@ -89,7 +89,7 @@ std::string cut_to_columns(std::string_view text, int columns) {
   std::string line, head;  // head: what fits when the dots must fit too
   int used = 0;
   for (std::size_t at = 0; at < text.size();) {
-    const Character character = first_character(text.substr(at));
+    const Character character = leading_character(text.substr(at));
     const bool blank = is_control(character.code);
     const int width = blank ? 1 : display_columns(character.code);
     if (used + width > columns) return columns < dots ? line : head + "...";

@@ -13,7 +13,7 @@ struct Character {
 };
 
 // The first character of a text that is not empty.
-Character first_character(std::string_view text);
+Character leading_character(std::string_view text);
 // `text` with every invalid byte replaced by U+FFFD.
 std::string valid_utf8(std::string_view text);
 // Columns that a terminal gives to `code`: 0 for combining marks, 2 for wide East Asian characters and emoji, else 1.

@@ -69,7 +69,8 @@ void BpeEncoder::merge_by_scanning(std::string_view piece, std::vector<std::int3
 
 void BpeEncoder::merge_by_heap(std::string_view piece, std::vector<std::int32_t>& ids) {
   if (piece.size() >= none) {
-    throw Error(Exit::bad_data, fmt::format("text: {} bytes without a place to split (at most {})", piece.size(), none));
+    throw Error(Exit::bad_data,
+                fmt::format("text: {} bytes without a place to split (at most {})", piece.size(), none));
   }
   const auto size = static_cast<std::uint32_t>(piece.size());
   symbols_.resize(size);

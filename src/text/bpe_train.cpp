@@ -12,9 +12,9 @@ namespace nll {
 namespace {
 
 struct Word {
-  std::size_t begin = 0;     // in Trainer::symbols_
-  std::size_t size = 0;      // symbols left
-  std::int64_t count = 0;    // occurrences in the texts
+  std::size_t begin = 0;   // in Trainer::symbols_
+  std::size_t size = 0;    // symbols left
+  std::int64_t count = 0;  // occurrences in the texts
 };
 
 struct PairStatistics {

@@ -22,7 +22,7 @@ namespace {
 
 std::uint64_t hash_of(const BpeVocabulary& vocabulary) {
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
-  CHECK(state != nullptr);
+  CHECK(state.get() != nullptr);
   XXH3_64bits_reset(state.get());
   const auto add = [&](std::uint64_t number) {
     std::uint8_t bytes[8];  // little-endian on any machine: the hash is stored in files
@@ -63,7 +63,7 @@ void BpeVocabulary::index(const std::string& place) {
     const std::string& bytes = tokens[static_cast<std::size_t>(id)];
     if (special[static_cast<std::size_t>(id)]) continue;
     const auto [first, fresh] = ids.emplace(bytes, id);
-    if (!fresh) refuse(place, fmt::format("tokens {} and {} are both {}", first->second, id, quoted(bytes)));
+    if (!fresh) refuse(place, fmt::format("tokens {} and {} are both {}", first->second, id, in_quotes(bytes)));
     if (bytes.size() == 1) byte_ids[static_cast<std::uint8_t>(bytes[0])] = id;
   }
   for (std::size_t byte = 0; byte < byte_ids.size(); ++byte) {
@@ -96,12 +96,12 @@ void place_tokens(const SpelledVocabulary& spelled, const std::string& place, Bp
   vocabulary.special.assign(count, false);
   const auto take = [&](const std::string& spelling, std::int64_t id) {
     if (id < 0 || id >= static_cast<std::int64_t>(count)) {
-      refuse(place, fmt::format("token {} has id {} (the {} tokens must have the ids 0 to {})", quoted(spelling), id,
+      refuse(place, fmt::format("token {} has id {} (the {} tokens must have the ids 0 to {})", in_quotes(spelling), id,
                                 count, count - 1));
     }
     const std::string*& holder = owner[static_cast<std::size_t>(id)];
     if (holder != nullptr) {
-      refuse(place, fmt::format("id {} is both {} and {}", id, quoted(*holder), quoted(spelling)));
+      refuse(place, fmt::format("id {} is both {} and {}", id, in_quotes(*holder), in_quotes(spelling)));
     }
     holder = &spelling;
   };
@@ -114,12 +114,12 @@ void place_tokens(const SpelledVocabulary& spelled, const std::string& place, Bp
     const auto special = special_ids.find(spelling);
     if (special != special_ids.end()) {
       if (special->second == id) continue;
-      refuse(place, fmt::format("special token {} has the ids {} and {}", quoted(spelling), id, special->second));
+      refuse(place, fmt::format("special token {} has the ids {} and {}", in_quotes(spelling), id, special->second));
     }
     take(spelling, id);
     if (!read_spelling(spelling, vocabulary.tokens[static_cast<std::size_t>(id)])) {
       refuse(place, fmt::format("token {} {} is not written in the byte alphabet (only byte-level BPE is read)", id,
-                                quoted(spelling)));
+                                in_quotes(spelling)));
     }
     if (spelling.empty()) refuse(place, fmt::format("token {} is empty", id));
   }
@@ -127,11 +127,12 @@ void place_tokens(const SpelledVocabulary& spelled, const std::string& place, Bp
 
 }  // namespace
 
-BpeVocabulary resolve_vocabulary(const SpelledVocabulary& spelled, const std::string& place) {
+BpeVocabulary resolve_vocabulary(const SpelledVocabulary& spelled, const std::string& place,
+                                 const std::string& merges_place) {
   BpeVocabulary vocabulary;
   place_tokens(spelled, place, vocabulary);
   if (static_cast<std::int64_t>(spelled.merges.size()) > largest_vocabulary) {
-    refuse(place, fmt::format("{} merges (at most {})", spelled.merges.size(), largest_vocabulary));
+    refuse(merges_place, fmt::format("{} merges (at most {})", spelled.merges.size(), largest_vocabulary));
   }
   std::unordered_map<std::string_view, std::int32_t> ids;
   ids.reserve(spelled.tokens.size());
@@ -140,12 +141,13 @@ BpeVocabulary resolve_vocabulary(const SpelledVocabulary& spelled, const std::st
   }
   vocabulary.merges.reserve(spelled.merges.size());
   for (std::size_t rank = 0; rank < spelled.merges.size(); ++rank) {
-    const auto& [left, right] = spelled.merges[rank];
+    const std::string& left = spelled.merges[rank].first;
+    const std::string& right = spelled.merges[rank].second;
     const auto id_of = [&](const std::string& spelling, const char* verb) {
       const auto found = ids.find(spelling);
       if (found != ids.end()) return found->second;
-      refuse(place, fmt::format("merge {} ({} + {}) {} the unknown token {}", rank, quoted(left), quoted(right), verb,
-                                quoted(spelling)));
+      refuse(merges_place, fmt::format("merge {} ({} + {}) {} the unknown token {}", rank, in_quotes(left),
+                                       in_quotes(right), verb, in_quotes(spelling)));
     };
     const std::int32_t left_id = id_of(left, "names"), right_id = id_of(right, "names");
     vocabulary.merges.push_back({left_id, right_id, id_of(left + right, "makes")});

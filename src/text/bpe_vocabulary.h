@@ -50,11 +50,11 @@ class PairTable {
 inline constexpr std::int64_t largest_vocabulary = 1 << 22;
 
 struct BpeVocabulary {
-  std::vector<std::string> tokens;    // bytes of each id; of a special token its name
-  std::vector<bool> special;          // by id
-  std::vector<BpeMerge> merges;       // by rank
-  std::int32_t end_of_text = -1;      // id, or -1
-  std::uint64_t hash = 0;             // xxh3 of all of the above
+  std::vector<std::string> tokens;  // bytes of each id; of a special token its name
+  std::vector<bool> special;        // by id
+  std::vector<BpeMerge> merges;     // by rank
+  std::int32_t end_of_text = -1;    // id, or -1
+  std::uint64_t hash = 0;           // xxh3 of all of the above
   std::array<std::int32_t, 256> byte_ids{};
   PairTable pairs;
 
@@ -65,13 +65,15 @@ struct BpeVocabulary {
 
 // A vocabulary as files spell it: ids with their spellings, merges by spelling.
 struct SpelledVocabulary {
-  std::vector<std::pair<std::string, std::int64_t>> tokens;           // spelling, id
-  std::vector<std::pair<std::string, std::string>> merges;            // spellings of left and right
-  std::vector<std::pair<std::string, std::int64_t>> special;          // name, id; may repeat one of `tokens`
+  std::vector<std::pair<std::string, std::int64_t>> tokens;   // spelling, id
+  std::vector<std::pair<std::string, std::string>> merges;    // spellings of left and right
+  std::vector<std::pair<std::string, std::int64_t>> special;  // name, id; may repeat one of `tokens`
 };
 
-// Resolves the spellings. Throws Error(bad_data), led by `place`, on duplicate ids, holes, spellings outside of the
-// byte alphabet, merges that name or make unknown tokens, and sizes beyond largest_vocabulary.
-BpeVocabulary resolve_vocabulary(const SpelledVocabulary& spelled, const std::string& place);
+// Resolves the spellings. Throws Error(bad_data), led by the place of the tokens or of the merges, on duplicate ids,
+// holes, spellings outside of the byte alphabet, merges that name or make unknown tokens, and sizes beyond
+// largest_vocabulary.
+BpeVocabulary resolve_vocabulary(const SpelledVocabulary& spelled, const std::string& place,
+                                 const std::string& merges_place);
 
 }  // namespace nll

@@ -18,7 +18,7 @@ BpeVocabulary read_gpt2_files(std::string_view encoder, const std::string& encod
   for (const auto& [token, id] : document.items()) {
     if (!id.is_number_integer()) {
       throw Error(Exit::bad_data, fmt::format("{}: the id of {} is {} (expected an integer)", encoder_place,
-                                              quoted(token), json_kind(id)));
+                                              in_quotes(token), json_kind(id)));
     }
     spelled.tokens.emplace_back(token, id.get<std::int64_t>());
     if (token == "<|endoftext|>") spelled.special.push_back(spelled.tokens.back());
@@ -31,12 +31,12 @@ BpeVocabulary read_gpt2_files(std::string_view encoder, const std::string& encod
     const std::size_t space = line.find(' ');
     if (space == 0 || space == std::string_view::npos || space + 1 == line.size() ||
         line.find(' ', space + 1) != std::string_view::npos) {
-      throw Error(Exit::bad_data, fmt::format("{}:{}: {} (expected two tokens with a space between them)",
-                                              merges_place, number, quoted(line)));
+      throw Error(Exit::bad_data, fmt::format("{}:{}: {} (expected two tokens with a space between them)", merges_place,
+                                              number, in_quotes(line)));
     }
     spelled.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
-  return resolve_vocabulary(spelled, encoder_place);
+  return resolve_vocabulary(spelled, encoder_place, merges_place);
 }
 
 }  // namespace nll

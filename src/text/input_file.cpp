@@ -27,11 +27,11 @@ InputFile::InputFile(const std::string& path) : path_(path) {
     return;
   }
   ::close(descriptor_);
-  const char* const kind = !known                       ? "unreadable"
-                           : S_ISDIR(status.st_mode)    ? "a folder"
-                           : S_ISFIFO(status.st_mode)   ? "a pipe"
-                           : S_ISSOCK(status.st_mode)   ? "a socket"
-                                                        : "a device";
+  const char* const kind = !known                     ? "unreadable"
+                           : S_ISDIR(status.st_mode)  ? "a folder"
+                           : S_ISFIFO(status.st_mode) ? "a pipe"
+                           : S_ISSOCK(status.st_mode) ? "a socket"
+                                                      : "a device";
   throw Error(Exit::bad_data, fmt::format("{}: is {} (expected a regular file)", path, kind));
 }
 
@@ -58,8 +58,8 @@ std::int64_t InputFile::read_at(std::int64_t offset, void* data, std::int64_t by
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       const int error = errno;
-      throw Error(Exit::io, fmt::format("{}: reading at byte {} failed ({})", path_, offset + done,
-                                        std::strerror(error)));
+      throw Error(Exit::io,
+                  fmt::format("{}: reading at byte {} failed ({})", path_, offset + done, std::strerror(error)));
     }
     done += got;
   }

@@ -31,7 +31,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& place) {
     } else if (event == json::parse_event_t::key) {
       const auto& key = parsed.get_ref<const std::string&>();
       if (!keys.back().insert(key).second) {
-        throw Error(Exit::bad_data, fmt::format("{}: key {} is there twice", place, quoted(key)));
+        throw Error(Exit::bad_data, fmt::format("{}: key {} is there twice", place, in_quotes(key)));
       }
     }
     return true;
@@ -47,15 +47,22 @@ nlohmann::json parse_json(std::string_view text, const std::string& place) {
 
 std::string json_kind(const nlohmann::json& value) {
   switch (value.type()) {
-    case nlohmann::json::value_t::null: return "null";
-    case nlohmann::json::value_t::object: return "an object";
-    case nlohmann::json::value_t::array: return "an array";
-    case nlohmann::json::value_t::string: return "a string";
-    case nlohmann::json::value_t::boolean: return "a boolean";
+    case nlohmann::json::value_t::null:
+      return "null";
+    case nlohmann::json::value_t::object:
+      return "an object";
+    case nlohmann::json::value_t::array:
+      return "an array";
+    case nlohmann::json::value_t::string:
+      return "a string";
+    case nlohmann::json::value_t::boolean:
+      return "a boolean";
     case nlohmann::json::value_t::number_integer:
     case nlohmann::json::value_t::number_unsigned:
-    case nlohmann::json::value_t::number_float: return "a number";
-    default: return "missing";
+    case nlohmann::json::value_t::number_float:
+      return "a number";
+    default:
+      return "missing";
   }
 }
 

@@ -13,9 +13,9 @@ class OutputFile {
   ~OutputFile();  // removes what was not published
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
-  void write(const void* data, std::int64_t bytes);                            // after what is there
-  void write_at(std::int64_t offset, const void* data, std::int64_t bytes);    // over what is there
-  void publish();                                                              // replaces a file of that name
+  void write(const void* data, std::int64_t bytes);                          // after what is there
+  void write_at(std::int64_t offset, const void* data, std::int64_t bytes);  // over what is there
+  void publish();                                                            // replaces a file of that name
 
  private:
   [[noreturn]] void fail(const char* doing, int error) const;

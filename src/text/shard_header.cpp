@@ -12,9 +12,9 @@ namespace {
 
 constexpr std::uint32_t version = 1;
 // Byte offsets of the fields; all numbers are little-endian.
-constexpr std::size_t at_version = 8, at_header_bytes = 12, at_tokens = 16, at_bytes_per_token = 24, at_end_of_text = 28,
-                      at_vocabulary = 32, at_tokenizer_hash = 40, at_text_bytes = 48, at_text_characters = 56,
-                      at_tokens_hash = 64, at_checksum = 248;
+constexpr std::size_t at_version = 8, at_header_bytes = 12, at_tokens = 16, at_bytes_per_token = 24,
+                      at_end_of_text = 28, at_vocabulary = 32, at_tokenizer_hash = 40, at_text_bytes = 48,
+                      at_text_characters = 56, at_tokens_hash = 64, at_checksum = 248;
 
 void put(std::span<std::uint8_t> bytes, std::size_t at, std::size_t size, std::uint64_t value) {
   for (std::size_t i = 0; i < size; ++i) bytes[at + i] = static_cast<std::uint8_t>(value >> (8 * i));

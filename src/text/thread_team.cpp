@@ -9,7 +9,8 @@
 
 namespace nll {
 
-void for_each_item(std::size_t items, int threads, const std::function<void(std::size_t worker, std::size_t item)>& work,
+void for_each_item(std::size_t items, int threads,
+                   const std::function<void(std::size_t worker, std::size_t item)>& work,
                    const std::function<void(std::size_t finished)>& report) {
   std::atomic<std::size_t> next{0}, finished{0};
   std::atomic<bool> stop{false};

@@ -53,8 +53,8 @@ struct Head {
 void require_size(const InputFile& file, std::int64_t header, std::int64_t tokens, std::int64_t bytes_per_token) {
   const std::int64_t expected = header + tokens * bytes_per_token;
   if (file.size() == expected) return;
-  refuse(file.path(), fmt::format("{} bytes, but its header counts {} tokens (expected {} bytes)", file.size(), tokens,
-                                  expected));
+  refuse(file.path(),
+         fmt::format("{} bytes, but its header counts {} tokens (expected {} bytes)", file.size(), tokens, expected));
 }
 
 void read_llmc_header(const Head& head, const InputFile& file, std::uint32_t version, std::int64_t bytes_per_token,
@@ -76,13 +76,15 @@ void read_llmc_header(const Head& head, const InputFile& file, std::uint32_t ver
 // Nothing in the bytes says that a file is nanoGPT's, so whatever looks like a damaged header of another format is not.
 void require_plausible_nanogpt(const Head& head, const InputFile& file) {
   std::size_t same = 0;
-  for (std::size_t i = 0; i < shard_magic.size(); ++i) same += head.bytes[i] == static_cast<std::uint8_t>(shard_magic[i]);
+  for (std::size_t i = 0; i < shard_magic.size(); ++i)
+    same += head.bytes[i] == static_cast<std::uint8_t>(shard_magic[i]);
   const bool zeros = head.size == llmc_header_bytes &&
                      std::all_of(head.bytes.begin() + 12, head.bytes.end(), [](std::uint8_t b) { return b == 0; });
   if (same >= 5 || zeros || !file.path().ends_with(".bin")) {
-    refuse(file.path(), fmt::format("unknown magic 0x{:08x} (expected a token shard of nll, llm.c, or a headerless .bin "
-                                    "of nanoGPT)",
-                                    head.word(0)));
+    refuse(file.path(),
+           fmt::format("unknown magic 0x{:08x} (expected a token shard of nll, llm.c, or a headerless .bin "
+                       "of nanoGPT)",
+                       head.word(0)));
   }
   if (file.size() % 2 != 0) {
     refuse(file.path(), fmt::format("{} bytes (expected an even number: no header, 2 bytes a token)", file.size()));
@@ -92,7 +94,8 @@ void require_plausible_nanogpt(const Head& head, const InputFile& file) {
 void refuse_known_strangers(const Head& head, const InputFile& file) {
   const std::uint32_t magic = head.word(0), swapped = __builtin_bswap32(magic);
   if (swapped == llmc_magic || swapped == llmc_uint32_magic) {
-    refuse(file.path(), fmt::format("big-endian magic {} (expected little-endian; the file must be converted)", swapped));
+    refuse(file.path(),
+           fmt::format("big-endian magic {} (expected little-endian; the file must be converted)", swapped));
   }
   for (const KnownMagic& other : other_magics) {
     if (magic == other.magic) refuse(file.path(), fmt::format("is {} (expected a token shard)", other.what));
@@ -114,8 +117,14 @@ TokenFile::TokenFile(const std::string& path) : file_(path) {
     const ShardHeader header =
         read_shard_header(std::span(head.bytes).first<static_cast<std::size_t>(shard_header_bytes)>(), path);
     require_size(file_, shard_header_bytes, header.tokens, header.bytes_per_token);
-    info_ = {path, TokenFormat::own, header.tokens, header.vocabulary, header.end_of_text, header.tokenizer_hash,
-             header.text_bytes, header.text_characters};
+    info_ = {path,
+             TokenFormat::own,
+             header.tokens,
+             header.vocabulary,
+             header.end_of_text,
+             header.tokenizer_hash,
+             header.text_bytes,
+             header.text_characters};
     bytes_per_token_ = header.bytes_per_token;
     data_offset_ = shard_header_bytes;
   } else if (head.size >= 4 && head.word(0) == llmc_magic) {
@@ -164,7 +173,8 @@ void TokenFile::read(std::int64_t begin, std::span<std::int32_t> out, std::int64
 std::uint64_t TokenFile::fingerprint() const {
   constexpr std::int64_t block = 4096;
   const std::size_t slash = info_.path.rfind('/');
-  std::string sample = info_.path.substr(slash == std::string::npos ? 0 : slash + 1) + fmt::format("\n{}\n", file_.size());
+  std::string sample =
+      info_.path.substr(slash == std::string::npos ? 0 : slash + 1) + fmt::format("\n{}\n", file_.size());
   // The first block has the header; blocks that overlap in a small file do no harm.
   for (const std::int64_t at : {std::int64_t{0}, file_.size() / 3, 2 * (file_.size() / 3), file_.size() - block}) {
     std::array<char, block> bytes;
@@ -181,7 +191,7 @@ bool TokenFile::verify() const {
   const ShardHeader header =
       read_shard_header(std::span(head.bytes).first<static_cast<std::size_t>(shard_header_bytes)>(), info_.path);
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
-  CHECK(state != nullptr);
+  CHECK(state.get() != nullptr);
   XXH3_64bits_reset(state.get());
   std::vector<std::uint8_t> bytes(block);
   for (std::int64_t at = data_offset_; at < file_.size(); at += block) {

@@ -21,7 +21,7 @@ TokenFileWriter::TokenFileWriter(const std::string& path, std::int64_t vocabular
   CHECK(vocabulary > 0);
   CHECK(vocabulary <= std::int64_t{1} << 31);
   CHECK(end_of_text < vocabulary);
-  CHECK(state_->hash != nullptr);
+  CHECK(state_->hash.get() != nullptr);
   XXH3_64bits_reset(state_->hash.get());
   state_->header.vocabulary = vocabulary;
   state_->header.end_of_text = end_of_text;

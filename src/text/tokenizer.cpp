@@ -53,8 +53,9 @@ Tokenizer Tokenizer::load(const std::string& path) {
   const std::string json = path + "/tokenizer.json", encoder = path + "/encoder.json", merges = path + "/vocab.bpe";
   if (exists(json)) return Tokenizer(std::make_unique<Tables>(read_tokenizer_json(read(json), json)));
   if (!exists(encoder) && !exists(merges)) {
-    throw Error(Exit::bad_data, path + ": no tokenizer in this folder (expected tokenizer.json, or encoder.json and "
-                                       "vocab.bpe)");
+    throw Error(Exit::bad_data, path +
+                                    ": no tokenizer in this folder (expected tokenizer.json, or encoder.json and "
+                                    "vocab.bpe)");
   }
   return Tokenizer(std::make_unique<Tables>(read_gpt2_files(read(encoder), encoder, read(merges), merges)));
 }
@@ -78,9 +79,8 @@ Tokenizer Tokenizer::train(std::span<const std::string_view> texts, std::int64_t
   const Pretokenizer pretokenizer;
   const WordCounts words =
       count_words(pretokenizer, texts, threads, [&](std::int64_t done) { report(share(done, bytes)); });
-  BpeVocabulary learned = learn_merges(words, vocabulary - 1, [&](std::int64_t tokens) {
-    report(0.5 + share(tokens - 256, vocabulary - smallest));
-  });
+  BpeVocabulary learned = learn_merges(
+      words, vocabulary - 1, [&](std::int64_t tokens) { report(0.5 + share(tokens - 256, vocabulary - smallest)); });
   learned.special.assign(learned.tokens.size(), false);
   learned.tokens.emplace_back("<|endoftext|>");
   learned.special.push_back(true);
@@ -104,7 +104,8 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, int threads, 
   for_each_item(
       chunks.size(), threads, [&](std::size_t, std::size_t chunk) { parts[chunk] = tables_->encode(chunks[chunk]); },
       [&](std::size_t finished) {
-        if (progress) progress(finished == chunks.size() ? total : static_cast<std::int64_t>(finished * chunk_bytes), total);
+        if (progress)
+          progress(finished == chunks.size() ? total : static_cast<std::int64_t>(finished * chunk_bytes), total);
       });
   if (parts.size() == 1) return std::move(parts[0]);
   std::size_t count = 0;

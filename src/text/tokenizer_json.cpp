@@ -43,7 +43,8 @@ void require_absent(const json& object, const std::string& place, const char* wh
 void check_pre_tokenizer(const json& part, const std::string& place) {
   if (part.is_null()) refuse(place, "pre_tokenizer is null (expected ByteLevel)");
   const std::string type = type_of(part, place, "pre_tokenizer");
-  if (type != "ByteLevel") refuse(place, fmt::format("pre_tokenizer.type is {} (expected \"ByteLevel\")", quoted(type)));
+  if (type != "ByteLevel")
+    refuse(place, fmt::format("pre_tokenizer.type is {} (expected \"ByteLevel\")", in_quotes(type)));
   if (member(part, "add_prefix_space") == true) {
     refuse(place, "pre_tokenizer.add_prefix_space is true (expected false: text is encoded as it is)");
   }
@@ -59,29 +60,29 @@ void check_parts(const json& document, const std::string& place) {
   // Files of the first versions have no model.type; they are told by their merges.
   if (model.contains("type") || !model.contains("merges")) {
     const std::string type = type_of(model, place, "model");
-    if (type != "BPE") refuse(place, fmt::format("model.type is {} (expected \"BPE\")", quoted(type)));
+    if (type != "BPE") refuse(place, fmt::format("model.type is {} (expected \"BPE\")", in_quotes(type)));
   }
-  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
-                          "ignore_merges"}) {
+  for (const char* key :
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
     require_absent(model, place, "model.", key);
   }
   const json& normalizer = member(document, "normalizer");
   if (!normalizer.is_null()) {
     refuse(place, fmt::format("normalizer.type is {} (expected no normalizer)",
-                              quoted(type_of(normalizer, place, "normalizer"))));
+                              in_quotes(type_of(normalizer, place, "normalizer"))));
   }
   check_pre_tokenizer(member(document, "pre_tokenizer"), place);
   for (const char* key : {"post_processor", "decoder"}) {
     const json& part = member(document, key);
     if (part.is_null()) continue;
     const std::string type = type_of(part, place, key);
-    if (type != "ByteLevel") refuse(place, fmt::format("{}.type is {} (expected \"ByteLevel\")", key, quoted(type)));
+    if (type != "ByteLevel") refuse(place, fmt::format("{}.type is {} (expected \"ByteLevel\")", key, in_quotes(type)));
   }
 }
 
 std::int64_t id_of(const json& value, const std::string& place, const std::string& token) {
   if (value.is_number_integer()) return value.get<std::int64_t>();
-  refuse(place, fmt::format("the id of {} is {} (expected an integer)", quoted(token), json_kind(value)));
+  refuse(place, fmt::format("the id of {} is {} (expected an integer)", in_quotes(token), json_kind(value)));
 }
 
 void read_merges(const json& merges, const std::string& place, SpelledVocabulary& spelled) {
@@ -100,7 +101,7 @@ void read_merges(const json& merges, const std::string& place, SpelledVocabulary
       continue;
     }
     refuse(place, fmt::format("merge {} is {} (expected \"left right\" or [\"left\", \"right\"])", rank,
-                              merge.is_string() ? quoted(merge.get_ref<const std::string&>()) : json_kind(merge)));
+                              merge.is_string() ? in_quotes(merge.get_ref<const std::string&>()) : json_kind(merge)));
   }
 }
 
@@ -114,7 +115,7 @@ void read_added_tokens(const json& added, const std::string& place, SpelledVocab
     }
     const auto& name = content.get_ref<const std::string&>();
     if (member(added[i], "special") != true) {
-      refuse(place, fmt::format("added token {} is not special (only special ones are read)", quoted(name)));
+      refuse(place, fmt::format("added token {} is not special (only special ones are read)", in_quotes(name)));
     }
     spelled.special.emplace_back(name, id_of(member(added[i], "id"), place, name));
   }
@@ -132,7 +133,7 @@ BpeVocabulary read_tokenizer_json(std::string_view text, const std::string& plac
   for (const auto& [token, id] : vocab.items()) spelled.tokens.emplace_back(token, id_of(id, place, token));
   read_merges(member(model, "merges"), place, spelled);
   read_added_tokens(member(document, "added_tokens"), place, spelled);
-  return resolve_vocabulary(spelled, place);
+  return resolve_vocabulary(spelled, place, place);
 }
 
 std::string write_tokenizer_json(const BpeVocabulary& vocabulary) {
@@ -145,7 +146,8 @@ std::string write_tokenizer_json(const BpeVocabulary& vocabulary) {
     tokens += fmt::format("{}\n      {}: {}", tokens.empty() ? "" : ",", name, id);
     if (!special) continue;
     added += fmt::format(
-        "{}\n    {{\n      \"id\": {},\n      \"content\": {},\n      \"single_word\": false,\n      \"lstrip\": false,\n"
+        "{}\n    {{\n      \"id\": {},\n      \"content\": {},\n      \"single_word\": false,\n      \"lstrip\": "
+        "false,\n"
         "      \"rstrip\": false,\n      \"normalized\": false,\n      \"special\": true\n    }}",
         added.empty() ? "" : ",", id, name);
   }

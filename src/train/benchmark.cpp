@@ -35,7 +35,7 @@ constexpr double float_bytes = 4;
 Benchmark::Benchmark(const ModelConfig& model, std::int64_t batch, std::int64_t context, Backend& backend)
     : model_(model), B_(batch), T_(context), device_(*backend.device), ops_(*backend.ops) {
   sgemm_gflops_ = measure_sgemm_gflops(device_.info().threads, 0.5);
-  bandwidth_gbytes_ = measure_bandwidth_gbytes(device_.info().threads, 0.3);
+  bandwidth_gbytes_ = measure_memory_gigabytes(device_.info().threads, 0.3);
 }
 
 Tensor Benchmark::filled(std::initializer_list<std::int64_t> dims) {
@@ -93,7 +93,7 @@ std::vector<Benchmark::Case> Benchmark::cases() {
                second = filled({V, C});
   const Tensor h = x.slice(0, chunk), dh = y.slice(0, chunk);
   const auto flat = [](Tensor a) { return a.reshape({a.size()}); };
-  const auto as_BTC = [&](Tensor a) { return a.reshape({B_, T_, C}); };
+  const auto as_BTC = [this, C](Tensor a) { return a.reshape({B_, T_, C}); };
   HeadShape shape;
   shape.vocabulary = model_.vocabulary;
   Ops& ops = ops_;

@@ -161,7 +161,8 @@ Exit run_training(const RunRequest& request, Console& console) {
     if (start.state.step >= config.schedule.steps) console.info("the schedule is complete; nothing is left to train");
   }
 
-  Trainer trainer(config, plan, start, std::move(data), backend, store, console, request.stop_requested);
+  Trainer trainer(config, plan, start, std::move(data), backend, store, console, request.stop_requested,
+                  request.probe_seconds);
   const Exit exit = trainer.run(request.step_limit);
   console.finish_live();
   const TrainingState& state = trainer.state();

@@ -27,7 +27,7 @@ ArenaPlan named(const TrainPlan& plan, const char* name) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
-                 CheckpointStore& store, Console& console, std::function<bool()> stop_requested)
+                 CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds)
     : config_(config),
       plan_(plan),
       state_(start.state),
@@ -71,8 +71,8 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
   state_.data_fingerprint = data_.train->fingerprint();
   loader_ = std::make_unique<Loader>(*data_.train, seed, state_.samples, plan.samples_per_step, plan.sequences);
   const std::string metrics = config.run.directory + "/metrics.jsonl";
-  metrics_ = std::make_unique<MetricsFile>(metrics, start.checkpoint ? std::optional(state_.step) : std::nullopt);
-  peak_gflops_ = measure_sgemm_gflops(static_cast<int>(device_.info().threads), 0.3);
+  metrics_ = std::make_unique<MetricsFile>(metrics, state_.step);
+  if (probe_seconds > 0) peak_gflops_ = measure_sgemm_gflops(device_.info().threads, probe_seconds);
   metrics_->append({start.checkpoint ? "resume" : "start",
                     state_.step,
                     state_.tokens,

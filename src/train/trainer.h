@@ -41,9 +41,10 @@ struct TrainStart {
 
 class Trainer {
  public:
-  // Allocates the whole plan and loads or initialises the weights. `stop_requested` is asked once a micro-batch.
+  // Allocates the whole plan and loads or initialises the weights. `stop_requested` is asked once a micro-batch; the
+  // machine's own sgemm rate is measured for `probe_seconds` (0: not, and no share of peak is shown).
   Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
-          CheckpointStore& store, Console& console, std::function<bool()> stop_requested);
+          CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds);
   ~Trainer();
 
   // Trains until the schedule ends (Exit::done), `step_limit` more steps are done (Exit::done; 0: no limit), or a stop

@@ -45,7 +45,11 @@ void Trainer::report(const StepResult& result) {
   line.tokens_per_second = tokens / step_seconds_;
   if (peak_gflops_ > 0) line.share_of_peak = line.tokens_per_second * plan_.flops_per_token / (peak_gflops_ * 1e9);
   line.eta_seconds = static_cast<double>(config_.schedule.steps - state_.step) * step_seconds_;
-  console_.live(to_text(line));
+  if (last_validation_) {
+    line.validation_loss = last_validation_->loss;
+    if (last_validation_->bytes > 0) line.bits_per_byte = last_validation_->bits_per_byte;
+  }
+  console_.live(train_line(line));
 }
 
 void Trainer::skip(const StepResult& result) {
@@ -117,7 +121,9 @@ bool Trainer::validate() {
   validated_step_ = state_.step;
   last_validation_ = result;
   Event event{"validation", state_.step, state_.tokens, {}};
-  for (const auto& [name, value] : fields(result)) event.values.emplace_back(name, value);
+  // "tokens" of an event are training tokens; those that were scored have their own name.
+  for (const auto& [name, value] : fields(result))
+    event.values.emplace_back(name == "tokens" ? "scored_tokens" : name, value);
   metrics_->append(event);
   const bool best = result.loss < state_.best_loss;
   if (best) {

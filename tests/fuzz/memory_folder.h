@@ -22,7 +22,7 @@ class MemoryFolder : public FileOps {
     if (path == folder_) return -EISDIR;
     require(path.compare(0, folder_.size() + 1, folder_ + "/") == 0, "only files of the folder are opened");
     const std::string name = path.substr(folder_.size() + 1);
-    require(name.find("..") == std::string::npos, "no file outside the folder is opened");
+    require(name.find('/') == std::string::npos && name != "..", "no file outside the folder is opened");
     const auto found = files_.find(name);
     if (found == files_.end()) return -ENOENT;
     open_.push_back(&found->second);

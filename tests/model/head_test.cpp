@@ -22,8 +22,9 @@ Scored score(Rig& rig, const std::vector<std::int32_t>& tokens, const std::vecto
   Head head(rig.model, rig.head, rig.ops, rig.device, N);
   const TokenStatistics s =
       head.score(gpt.forward(rig.w, rig.upload(tokens, {B, T})), rig.upload(targets, {N}), rig.w.wte, true);
-  return {rig.download(s.logp),      rig.download(s.maximum), rig.download(s.log_denominator), rig.download(s.entropy),
-          rig.download(s.mean_logp), rig.download(s.sum_p2),  rig.download_i32(s.argmax),      rig.download_i32(s.rank)};
+  return {rig.download(s.logp),       rig.download(s.maximum),   rig.download(s.log_denominator),
+          rig.download(s.entropy),    rig.download(s.mean_logp), rig.download(s.sum_p2),
+          rig.download_i32(s.argmax), rig.download_i32(s.rank)};
 }
 
 class HeadStatistics : public testing::TestWithParam<double> {};
@@ -40,8 +41,7 @@ TEST_P(HeadStatistics, EqualTheReferenceInDouble) {
   const std::vector<float> weights = rig.download(rig.weights);
   Reference reference{rig.model, rig.table};
   reference.softcap = GetParam();
-  const std::vector<ReferenceToken> expected =
-      reference.score({weights.begin(), weights.end()}, tokens, targets, B);
+  const std::vector<ReferenceToken> expected = reference.score({weights.begin(), weights.end()}, tokens, targets, B);
   // 8 L + 6 ops with sums of at most 4 C terms on logits of a few units.
   const double tolerance = (8 * 2 + 6) * 4 * 8 * 0x1p-24 * 4;
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -98,7 +98,8 @@ TEST(Head, IgnoredTargetsGiveZerosAndNoGradient) {
   const std::vector<std::int32_t> tokens = random_tokens(1, N, 19), targets(N, ignore_index);
   Gpt gpt(rig.model, rig.ops, rig.device, B, T, Pass::training);
   Head head(rig.model, rig.head, rig.ops, rig.device, N);
-  for (float logp : rig.differentiate(gpt, head, tokens, targets, B, 1, Into::write, {0.1, 0.01})) EXPECT_EQ(logp, 0.0f);
+  for (float logp : rig.differentiate(gpt, head, tokens, targets, B, 1, Into::write, {0.1, 0.01}))
+    EXPECT_EQ(logp, 0.0f);
   for (float gradient : rig.download(rig.gradients)) ASSERT_EQ(gradient, 0.0f);
 }
 

@@ -61,7 +61,8 @@ TEST(Parameters, DecaySpansCoverTheArenaAndDecayOnlyMatrices) {
     EXPECT_EQ(span.begin, next);
     next = span.end;
     for (const ParameterSpec& spec : table.specs()) {
-      if (spec.offset >= span.begin && spec.offset < span.end) EXPECT_EQ(spec.decay, span.decay) << spec.name;
+      if (spec.offset < span.begin || spec.offset >= span.end) continue;
+      EXPECT_EQ(spec.decay, span.decay) << spec.name;
     }
   }
   EXPECT_EQ(next, table.stored_elements());
@@ -73,8 +74,9 @@ TEST(Parameters, ViewsAreTheTensorsOfTheTable) {
   rig.randomize(1);
   std::vector<Tensor> views = {rig.w.wte.slice(0, rig.model.vocabulary), rig.w.wpe};
   for (const LayerTensors& l : rig.w.layers) {
-    for (const Tensor& t : {l.qkv_weight, l.attention_weight, l.fc_weight, l.projection_weight, l.ln1_weight, l.ln1_bias,
-                            l.qkv_bias, l.attention_bias, l.ln2_weight, l.ln2_bias, l.fc_bias, l.projection_bias}) {
+    for (const Tensor& t :
+         {l.qkv_weight, l.attention_weight, l.fc_weight, l.projection_weight, l.ln1_weight, l.ln1_bias, l.qkv_bias,
+          l.attention_bias, l.ln2_weight, l.ln2_bias, l.fc_bias, l.projection_bias}) {
       views.push_back(t);
     }
   }
@@ -101,10 +103,10 @@ TEST(Parameters, StartFromTheDistributionOfGpt2) {
       squares += static_cast<double>(x) * x;
     }
     const double n = static_cast<double>(spec.size()), mean = sum / n, deviation = std::sqrt(squares / n - mean * mean);
-    const double expected = spec.vector                                             ? 0
-                            : spec.name == "transformer.wpe.weight"                 ? 0.01
+    const double expected = spec.vector                                            ? 0
+                            : spec.name == "transformer.wpe.weight"                ? 0.01
                             : spec.name.find("c_proj.weight") != std::string::npos ? 0.02 / std::sqrt(2.0 * 8)
-                                                                                    : 0.02;
+                                                                                   : 0.02;
     const bool ones = spec.vector && spec.name.find("ln_") != std::string::npos && spec.name.ends_with(".weight");
     // Five standard errors of a mean and of a standard deviation.
     EXPECT_NEAR(mean, ones ? 1 : 0, 5 * expected / std::sqrt(n)) << spec.name;

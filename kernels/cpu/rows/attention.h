@@ -59,7 +59,7 @@ void attention_head(const AttentionHead& head, std::int64_t first_block, std::in
   const std::int64_t last_query = last_block * block < head.queries ? last_block * block : head.queries;
   const std::int64_t keys = head.first_position + last_query;
   const std::int64_t key_blocks = (keys + block - 1) / block;
-  float* k_tiles = scratch;                             // (key_blocks, size, block)
+  float* k_tiles = scratch;                              // (key_blocks, size, block)
   float* v_tiles = k_tiles + key_blocks * size * block;  // (key_blocks, block, padded)
   float* q = v_tiles + key_blocks * block * padded;      // (block, padded)
   float* s = q + block * padded;                         // (block, block)
@@ -110,7 +110,8 @@ void attention_head(const AttentionHead& head, std::int64_t first_block, std::in
           if (next != largest[i]) {
             const float shrink = first_key == 0 ? 0.0f : exponential(broadcast(largest[i] - next))[0];
             denominator[i] *= shrink;
-            for (std::int64_t d = 0; d < padded; d += width) store(o + i * padded + d, load(o + i * padded + d) * shrink);
+            for (std::int64_t d = 0; d < padded; d += width)
+              store(o + i * padded + d, load(o + i * padded + d) * shrink);
             largest[i] = next;
           }
           denominator[i] += sum_lanes(sum);

@@ -5,13 +5,13 @@
 namespace nll::cpu {
 namespace {
 
-// Scratch, in floats, with R = T rounded up to `block`: dy, q, dq (R, padded) and lse, D (R) of the whole head, then the
-// tiles of one key block and of one pair.
+// Scratch, in floats, with R = T rounded up to `block`: dy, q, dq (R, padded) and lse, D (R) of the whole head, then
+// the tiles of one key block and of one pair.
 struct BackwardSpace {
   std::int64_t size, padded, rows;
-  float *q, *dy, *dq, *lse, *dot;            // of the head
-  float *k_rows, *k_columns, *v_columns;     // (block, padded), (size, block), (size, block)
-  float *dk, *dv, *p, *ds;                   // (block, padded) twice, (block, block) twice
+  float *q, *dy, *dq, *lse, *dot;         // of the head
+  float *k_rows, *k_columns, *v_columns;  // (block, padded), (size, block), (size, block)
+  float *dk, *dv, *p, *ds;                // (block, padded) twice, (block, block) twice
 
   NLL_INLINE BackwardSpace(const AttentionHead& head, float* scratch)
       : size(head.head_size), padded(round_up(head.head_size, width)), rows(round_up(head.queries, block)) {
@@ -38,7 +38,8 @@ NLL_INLINE void prepare_queries(const AttentionHead& head, const BackwardSpace& 
   for (std::int64_t begin = first * block; begin < last * block; begin += block) {
     pack_rows(space.q + begin * space.padded, head.q, head.q_stride, begin, head.queries, space.size, space.padded,
               softmax_scale(space.size));
-    pack_rows(space.dy + begin * space.padded, head.dy, head.y_stride, begin, head.queries, space.size, space.padded, 1);
+    pack_rows(space.dy + begin * space.padded, head.dy, head.y_stride, begin, head.queries, space.size, space.padded,
+              1);
     for (std::int64_t i = begin; i < begin + block; ++i) {
       space.lse[i] = i < head.queries ? head.lse[i] : __builtin_huge_valf();
       space.dot[i] = 0;

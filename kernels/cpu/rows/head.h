@@ -2,7 +2,7 @@
 //   u = logits after scale, softcap and temperature;  m = max u (first at a);  d' = sum_{j != a} e^(u_j - m);
 //   d = 1 + d';  lp_j = (u_j - m) - ln d
 // Passes over u: maximum; sums; gradient. u is in cache after the first (200 kB at V = 50257). Sums run in FP32 over
-// blocks of `block` columns and in FP64 over the blocks; d' keeps its digits when the target is nearly certain.
+// groups of columns and in FP64 over the groups; d' keeps its digits when the target is nearly certain.
 #pragma once
 #include "kernels/cpu/rows/math.h"
 
@@ -56,9 +56,9 @@ struct HeadSums {
 };
 
 NLL_INLINE void add_head_sums(HeadSums& sums, const float* u, std::int64_t begin, std::int64_t end, float m) {
-  constexpr std::int64_t block = 64 * width;
-  for (std::int64_t from = begin; from < end; from += block) {
-    const std::int64_t n = from + block < end ? block : end - from;
+  constexpr std::int64_t group = 64 * width;
+  for (std::int64_t from = begin; from < end; from += group) {
+    const std::int64_t n = from + group < end ? group : end - from;
     Floats d[2] = {}, s1[2] = {}, su[2] = {}, p2[2] = {};
     const auto add = [&](Floats x, int which) NLL_BODY {
       const Floats e = exponential(x);
@@ -98,8 +98,8 @@ NLL_INLINE std::int32_t target_rank(const float* u, std::int64_t n, std::int64_t
 }
 
 // dz_j for all j, then the target's own again in FP64, where 1 - p_y keeps its digits.
-NLL_INLINE void head_gradient(const HeadRow& row, const float* u, float m, std::int64_t argmax,
- const HeadSums& sums, double log_d, double entropy) {
+NLL_INLINE void head_gradient(const HeadRow& row, const float* u, float m, std::int64_t argmax, const HeadSums& sums,
+                              double log_d, double entropy) {
   const double d = 1 + sums.d;
   const std::int64_t n = row.vocabulary;
   const double heat = static_cast<double>(row.inverse_temperature), scale = static_cast<double>(row.pre_scale);
@@ -111,8 +111,8 @@ NLL_INLINE void head_gradient(const HeadRow& row, const float* u, float m, std::
   const double e_target = row.target == argmax ? 1.0 : __builtin_exp(x_target);
   const double p = e_target / d;
   const double rest = (row.target == argmax ? sums.d : d - e_target) / d;
-  double own = p * (g_lse - g_unif - g_ent * (entropy + x_target - log_d)) +
-               g_unif / static_cast<double>(n) + g_logp * rest;
+  double own =
+      p * (g_lse - g_unif - g_ent * (entropy + x_target - log_d)) + g_unif / static_cast<double>(n) + g_logp * rest;
   own *= chain;
   if (row.softcap != 0) {
     const double e = __builtin_exp(-2 * __builtin_fabs(scale * static_cast<double>(row.logits[row.target])) /

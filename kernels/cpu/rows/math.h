@@ -33,9 +33,7 @@ NLL_INLINE Floats exponential(Floats x) {
   return p * power_of_two(half) * power_of_two(whole - half);
 }
 
-NLL_INLINE Floats absolute(Floats x) {
-  return reinterpret_cast<Floats>(reinterpret_cast<Words>(x) & 0x7fffffffu);
-}
+NLL_INLINE Floats absolute(Floats x) { return reinterpret_cast<Floats>(reinterpret_cast<Words>(x) & 0x7fffffffu); }
 NLL_INLINE Floats with_sign_of(Floats magnitude, Floats sign) {
   return reinterpret_cast<Floats>(reinterpret_cast<Words>(magnitude) | (reinterpret_cast<Words>(sign) & 0x80000000u));
 }
@@ -63,7 +61,7 @@ NLL_INLINE Floats tanh_derivative(Floats x) {
 
 // GELU in its tanh form: x/2 (1 + tanh t) = x / (1 + e^-2t), 2t = x (c1 + c3 x^2). Beyond |x| = 10 it is x or 0 to
 // single precision, and the clamp keeps x^3 finite.
-constexpr float gelu_c1 = 1.5957691216057308f;  // 2 sqrt(2 / pi)
+constexpr float gelu_c1 = 1.5957691216057308f;   // 2 sqrt(2 / pi)
 constexpr float gelu_c3 = 0.07135481282847229f;  // 0.044715 of that
 
 NLL_INLINE Floats clamp_for_gelu(Floats x) {

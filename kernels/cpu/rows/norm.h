@@ -31,14 +31,14 @@ void layernorm_row(float* y, float* mean_out, float* rstd_out, const float* x, c
                    std::int64_t n) {
   const float count = static_cast<float>(n);
   const float mean = row_sum(n, [&](auto at) NLL_BODY { return at.get(x); }) / count;
-  const float variance = row_sum(n, [&](auto at) NLL_BODY {
-                           const Floats d = at.get(x) - mean;
-                           return d * d;
-                         }) / count;
+  const float variance = row_sum(n,
+                                 [&](auto at) NLL_BODY {
+                                   const Floats d = at.get(x) - mean;
+                                   return d * d;
+                                 }) /
+                         count;
   const float rstd = 1.0f / __builtin_sqrtf(variance + norm_epsilon);
-  for_vectors(n, [&](auto at) NLL_BODY {
-    at.put(y, (at.get(x) - mean) * rstd * at.get(weight) + at.get(bias));
-  });
+  for_vectors(n, [&](auto at) NLL_BODY { at.put(y, (at.get(x) - mean) * rstd * at.get(weight) + at.get(bias)); });
   *mean_out = mean;
   *rstd_out = rstd;
 }

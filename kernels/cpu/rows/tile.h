@@ -1,7 +1,7 @@
 // Small matrix products for attention, on packed tiles that fit L1 and L2:
 //   c (m,n) = or += a (m,k) b (k,n)
-// b and c are row-major with n a multiple of `width`; element (i,l) of a is a[i * a_row + l * a_column], so that a may be
-// read transposed. m is a multiple of 4: the callers' tiles are padded with zeros.
+// b and c are row-major with n a multiple of `width`; element (i,l) of a is a[i * a_row + l * a_column], so that a may
+// be read transposed. m is a multiple of 4: the callers' tiles are padded with zeros.
 #pragma once
 #include "kernels/cpu/rows/vector.h"
 

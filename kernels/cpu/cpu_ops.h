@@ -1,0 +1,85 @@
+// CpuOps: struct Ops on a thread team. One file a family, under the names of kernels/ops.h. An op returns when its work
+// is done. Work is cut statically, and every sum has an order that depends on shapes only.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/team.h"
+#include "kernels/ops.h"
+
+namespace nll::cpu {
+
+class CpuOps : public Ops {
+ public:
+  CpuOps(std::shared_ptr<ThreadTeam> team, const RowKernels& rows)
+      : team_(std::move(team)), rows_(rows), scratch_(team_->size()) {}
+
+  void embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int64_t position,
+                 const Dropout& dropout) override;
+  void embedding_backward(Tensor dwte, Tensor dwpe, Into wpe_into, Tensor dx, Tensor tokens,
+                          const Dropout& dropout) override;
+
+  void linear(Tensor y, Tensor x, Tensor w, Tensor bias) override;
+  void linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias) override;
+  void linear_backward(Tensor dx, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w) override;
+  void linear_backward_gelu(Tensor dpre, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w,
+                            Tensor pre) override;
+
+  void layernorm(Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor weight, Tensor bias) override;
+  void residual_layernorm(Tensor residual, Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor branch, Tensor weight,
+                          Tensor bias, const Dropout& dropout) override;
+  void layernorm_backward(Tensor dx, Into dx_into, Tensor dbranch, const Dropout& branch_dropout, Tensor dweight,
+                          Tensor dbias, Into into, Tensor dy, Tensor x, Tensor weight, Tensor mean,
+                          Tensor rstd) override;
+
+  void attention(Tensor y, Tensor lse, Tensor qkv, std::int64_t heads) override;
+  void attention_backward(Tensor dqkv, Tensor dy, Tensor y, Tensor lse, Tensor qkv, std::int64_t heads) override;
+  void attention_cached(Tensor y, Tensor k_cache, Tensor v_cache, Tensor qkv, std::int64_t position,
+                        std::int64_t heads) override;
+
+  void head_logits(Tensor logits, Tensor h, Tensor wte) override;
+  void cross_entropy(const TokenStatistics& statistics, Tensor logits, Tensor targets, const HeadShape& shape) override;
+  void cross_entropy_backward(const TokenStatistics& statistics, Tensor logits, Tensor targets, Tensor coefficients,
+                              const HeadShape& shape) override;
+  void head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Tensor h, Tensor wte) override;
+
+  void global_norm(Tensor norm, Tensor gradients) override;
+  void adamw(Tensor w, Tensor m, Tensor v, Tensor gradients, Tensor norm, float weight_decay,
+             const AdamW& settings) override;
+
+ private:
+  void cross_entropy_rows(const TokenStatistics& statistics, Tensor logits, Tensor targets, const float* coefficients,
+                          const HeadShape& shape);
+  // dw (+)= x^T dy and dbias (+)= column sums of dy: the part of `thread`.
+  void weight_gradient_part(int thread, float* dw, float* dbias, Into into, const float* dy, const float* x,
+                            std::int64_t n, std::int64_t inputs, std::int64_t outputs);
+
+  std::shared_ptr<ThreadTeam> team_;
+  const RowKernels& rows_;
+  Scratch scratch_;
+};
+
+// The op's door: type and dimensions of a tensor, both printed when they differ from what the op expects.
+inline float* expect(const Tensor& tensor, const char* name, std::initializer_list<std::int64_t> dims) {
+  const Tensor expected(nullptr, DType::f32, dims);
+  const std::string found = std::string(name) + " " + tensor.shape_text();
+  const std::string wanted = std::string(name) + " " + expected.shape_text();
+  CHECK(found == wanted);
+  return tensor.as<float>();
+}
+// The same for a matrix or higher: all dims but the last together are `rows`.
+inline float* expect_rows(const Tensor& tensor, const char* name, std::int64_t rows, std::int64_t last) {
+  if (rows == tensor.rows() && tensor.rank() >= 1 && tensor.last() == last) return tensor.as<float>();
+  return expect(tensor, name, {rows, last});
+}
+// A vector of n elements, in whatever dimensions.
+inline float* expect_size(const Tensor& tensor, const char* name, std::int64_t size) {
+  if (tensor.size() == size) return tensor.as<float>();
+  return expect(tensor, name, {size});
+}
+
+}  // namespace nll::cpu

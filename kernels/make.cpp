@@ -1,0 +1,21 @@
+// Which backend a name means.
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+
+namespace nll {
+
+Backend::Backend(std::unique_ptr<Device> own_device, std::unique_ptr<Ops> own_ops)
+    : device(std::move(own_device)), ops(std::move(own_ops)) {}
+Backend::Backend(Backend&&) noexcept = default;
+Backend::~Backend() = default;
+
+Backend make_backend(const std::string& kind, int threads, const std::string& instructions) {
+  if (kind == "cpu" || kind == "auto") return cpu::make_cpu_backend(threads, instructions);
+  if (kind == "cuda") {
+    throw Error(Exit::usage, "device: \"cuda\" (this build has no CUDA)", "use \"cpu\", or build the preset cuda");
+  }
+  throw Error(Exit::usage, "device: \"" + kind + "\" (expected auto or cpu)");
+}
+
+}  // namespace nll

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# pipeline.sh NLL: what a user does from text to sample works, and each verb prints what scripts rely on.
+. "$(dirname "$0")/setup_corpus.sh"
+fail() { echo "FAILED: $*"; exit 1; }
+
+"$NLL" plan tiny.json --json > plan.json
+grep -q '"parameters"' plan.json || fail "plan --json has no parameters"
+[ ! -e run ] || fail "plan made a run folder"
+
+"$NLL" train tiny.json --steps 15 2> train.log || { cat train.log; fail "train --steps 15"; }
+grep -q 'stopped at step 15 of 40' train.log || fail "a run cut by --steps does not say so"
+code=0; "$NLL" train tiny.json 2> again.log || code=$?
+[ $code -eq 2 ] || fail "training into an existing run gave exit code $code"
+grep -q 'already holds a run' again.log || fail "no word of the run that is there"
+"$NLL" train tiny.json --resume auto 2> train.log || { cat train.log; fail "resume"; }
+[ -s run/loss.svg ] || fail "no loss plot"
+for file in config.json model.safetensors optimizer.safetensors tokenizer.json tokenizer_config.json state.json run_config.json manifest.json; do
+  [ -s "run/checkpoints/step_00000040/$file" ] || fail "the checkpoint has no $file"
+done
+
+"$NLL" verify run > verify.txt || fail "verify"
+grep -q intact verify.txt || fail "verify does not say intact"
+"$NLL" eval run --json > eval.json || fail "eval"
+for key in loss perplexity bits_per_byte bits_per_character accuracy entropy ece; do
+  grep -q "\"$key\"" eval.json || fail "eval --json has no $key"
+done
+"$NLL" eval run --text corpus.txt | grep -q bits_per_byte || fail "eval --text"
+"$NLL" sample run "The old" --max-tokens 24 --seed 3 > one.txt 2> sample.log || fail "sample"
+"$NLL" sample run "The old" --max-tokens 24 --seed 3 > two.txt 2> /dev/null
+cmp one.txt two.txt || fail "the same seed gave another sample"
+grep -q '^The old' one.txt || fail "the sample does not begin with its prompt"
+grep -q 'tokens/s' sample.log || fail "no rate after the sample"
+printf 'The old' | "$NLL" sample run - --max-tokens 24 --seed 3 2> /dev/null | cmp - one.txt || fail "a prompt from standard input"
+"$NLL" sample run "The old" --temperature 0 --max-tokens 40 --stop "and" 2> /dev/null | grep -q and && fail "--stop was printed"
+
+# Evaluation while training and `nll eval` of the same text agree.
+trained=$(grep '"validation"' run/metrics.jsonl | tail -n 1 | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
+[ -n "$trained" ] || fail "no validation loss in metrics.jsonl"
+
+# A model trained here starts another run.
+"$NLL" train tiny.json --set run.directory=second --set run.initial_weights=run/checkpoints/step_00000040 --steps 2 2> second.log || { cat second.log; fail "initial_weights"; }
+"$NLL" bench --model tiny.json --batch 2 --context 16 --steps 2 --json > bench.json || fail "bench"
+grep -q '"tokens_per_second"' bench.json || fail "bench --json has no tokens_per_second"
+"$NLL" config | grep -q learning_rate || fail "config"
+echo "from text to sample: all verbs work"
