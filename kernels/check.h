@@ -114,7 +114,21 @@ void check_outcome(const T& result, const char* file, int line, const char* expr
 }  // namespace detail
 }  // namespace nll
 
+// Clang warns of any << before a comparison; here it is the point.
+#if defined(__clang__)
+#define NLL_CHECK_QUIETLY \
+  _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Woverloaded-shift-op-parentheses\"")
+#define NLL_CHECK_AS_BEFORE _Pragma("clang diagnostic pop")
+#else
+#define NLL_CHECK_QUIETLY
+#define NLL_CHECK_AS_BEFORE
+#endif
+
 // CHECK(a == b): a programmer's claim. One comparison or one bool; both values are printed when it does not hold.
 // One full expression, so that temporaries in it live until they are printed.
-#define CHECK(expression) \
-  ::nll::detail::check_outcome(::nll::detail::CheckStart{} << expression, __FILE__, __LINE__, #expression)
+#define CHECK(expression)                                                                                     \
+  do {                                                                                                        \
+    NLL_CHECK_QUIETLY                                                                                         \
+    ::nll::detail::check_outcome(::nll::detail::CheckStart{} << expression, __FILE__, __LINE__, #expression); \
+    NLL_CHECK_AS_BEFORE                                                                                       \
+  } while (0)

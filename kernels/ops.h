@@ -15,8 +15,9 @@ namespace nll {
 enum class Into { write, add };
 
 // Inverted dropout whose mask is a function of (seed, stream, row, column), so backward makes it again and nothing is
-// stored. Element (i, c) of a (N, C) tensor uses word (first_row + i) * C + c; kept with probability 1 - rate and
-// scaled by 1 / (1 - rate). rate 0 = identity.
+// stored. Element (i, c) of a (N, C) tensor uses word w = (first_row + i) * C + c of (seed, stream), which is
+// philox(seed, stream, w / 4).word[w % 4]. It is kept, and scaled by 1 / (1 - rate), where unit_float(word) >= rate.
+// rate 0 = identity; rate < 1.
 struct Dropout {
   float rate = 0;
   std::uint64_t seed = 0;
@@ -59,6 +60,7 @@ struct Ops {
   // x = dropout(wte[token] + wpe[position + t])                                                            x (B,T,C)
   virtual void embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int64_t position, const Dropout&) = 0;
   // dwte[token] += dropout'(dx); dwpe[t] (+)= dropout'(dx). dwte is always added to: the tied head wrote it before.
+  // Into::write sets all of dwpe: rows from T on become 0.
   virtual void embedding_backward(Tensor dwte, Tensor dwpe, Into wpe_into, Tensor dx, Tensor tokens,
                                   const Dropout&) = 0;
 
@@ -78,7 +80,8 @@ struct Ops {
   virtual void residual_layernorm(Tensor residual, Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor branch,
                                   Tensor weight, Tensor bias, const Dropout&) = 0;
   // dx (+)= layernorm'(dy) at x;  dweight, dbias (+)= . With a `branch_dropout` of rate > 0 it also writes
-  // dbranch = dropout'(dx), the gradient of the branch that was added before the norm (dbranch empty: not wanted).
+  // dbranch = dropout'(dx), the gradient of the branch that was added before the norm (dbranch empty: not wanted). With
+  // rate 0 that gradient is dx itself and dbranch is left alone.
   virtual void layernorm_backward(Tensor dx, Into dx_into, Tensor dbranch, const Dropout& branch_dropout,
                                   Tensor dweight, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor weight,
                                   Tensor mean, Tensor rstd) = 0;

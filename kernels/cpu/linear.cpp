@@ -10,7 +10,7 @@ namespace nll::cpu {
 namespace {
 
 // Rows of a panel: a panel of a few hundred columns stays in L2, and b is packed once a panel, which this amortises.
-constexpr std::int64_t panel_rows = 384;
+constexpr std::int64_t panel_rows = 1024;
 
 struct LinearShape {
   std::int64_t n, inputs, outputs;

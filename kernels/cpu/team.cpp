@@ -11,8 +11,8 @@ constexpr int polling_rounds = 4000;
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
+#else
+  std::this_thread::yield();
 #endif
 }
 

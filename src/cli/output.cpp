@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "src/cli/verbs.h"
+#include "src/config/suggest.h"
 
 namespace nll {
 
@@ -10,6 +12,14 @@ void print(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw Error(Exit::io, "standard output: cannot be written");
   }
+}
+
+std::string verb_meant(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands({})) verbs.push_back(verb->get_name());
+  if (word.empty() || word.front() == '-' || std::find(verbs.begin(), verbs.end(), word) != verbs.end()) return {};
+  const std::string meant = nearest(word, verbs);
+  return meant.empty() ? fmt::format("one of: {}", fmt::join(verbs, ", ")) : fmt::format("did you mean {}?", meant);
 }
 
 std::function<void(const std::string& folder, const std::string& why)> warn_of_refused(Console& console) {

@@ -27,6 +27,9 @@ void add_verify(CLI::App& app, Invocation& invocation);
 void add_bench(CLI::App& app, Invocation& invocation);
 void add_config(CLI::App& app, Invocation& invocation);
 
+// For a first word that is no verb: which one may have been meant, or the list of them. Empty for a verb or an option.
+std::string verb_meant(const CLI::App& app, const std::string& word);
+
 // Tells the user of a checkpoint that was passed over.
 std::function<void(const std::string& folder, const std::string& why)> warn_of_refused(Console& console);
 

@@ -74,8 +74,9 @@ std::size_t skip_blanks(std::string_view text, std::size_t at) {
       ++at;
     } else if (text.substr(at, 2) == "//") {
       at = std::min(text.find_first_of("\r\n", at), text.size());
-    } else if (const std::size_t end = text.find("*/", at + 2);
-               text.substr(at, 2) == "/*" && end != std::string_view::npos) {
+    } else if (text.substr(at, 2) == "/*") {
+      const std::size_t end = text.find("*/", at + 2);
+      if (end == std::string_view::npos) return at;
       at = end + 2;
     } else {
       break;

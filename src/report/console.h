@@ -61,12 +61,13 @@ class Job {
  public:
   static constexpr std::chrono::seconds quiet_time{2};
 
-  // unit: "tokens", "steps", ... or "MB": then `done` and `total` count bytes.
+  // unit: "tokens", "steps", ...; with "MB" or "bytes" `done` and `total` count bytes and are shown as kB, MB, GB.
   Job(Console& console, std::string name, std::string unit);
   void update(std::int64_t done, std::int64_t total);  // total 0: not known
   void finish();  // keeps one line with the whole amount and time, when the job was shown at all
 
  private:
+  bool counts_bytes() const;
   std::string amount(std::int64_t count) const;
   std::string rate(double seconds) const;
   Console& console_;

@@ -18,13 +18,15 @@ double seconds_between(Console::Time from, Console::Time to) {
 Job::Job(Console& console, std::string name, std::string unit)
     : console_(console), name_(std::move(name)), unit_(std::move(unit)), start_(console.now()) {}
 
+bool Job::counts_bytes() const { return unit_ == "MB" || unit_ == "bytes"; }
+
 std::string Job::amount(std::int64_t count) const {
-  return unit_ == "MB" ? human_bytes(count) : human_count(static_cast<double>(count)) + " " + unit_;
+  return counts_bytes() ? human_bytes(count) : human_count(static_cast<double>(count)) + " " + unit_;
 }
 
 std::string Job::rate(double seconds) const {
   const double per_second = static_cast<double>(done_) / std::max(seconds, 1e-9);
-  if (unit_ == "MB") return human_bytes(static_cast<std::int64_t>(per_second)) + "/s";
+  if (counts_bytes()) return human_bytes(static_cast<std::int64_t>(per_second)) + "/s";
   return human_count(per_second) + " " + unit_ + "/s";
 }
 

@@ -147,7 +147,9 @@ void draw_validation(std::string& svg, const Panel& panel, const Curve& held, co
   const double x = panel.at_x(newest->step), y = panel.at_y(newest->value);
   if (crowded) svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"/>\n", x, y);
   const double text_y = std::clamp(y, panel.top + 8, panel.bottom - 26);
-  draw_text(svg, "value", x + 11, text_y + 5, "start", fmt::format("{:.4f}", newest->value));
+  draw_text(
+      svg, "value", x + 11, text_y + 5, "start",
+      std::abs(newest->value) < 1e5 ? fmt::format("{:.4f}", newest->value) : fmt::format("{:.3g}", newest->value));
   const double bits = last.number("bits_per_byte");
   if (std::isfinite(bits)) {
     draw_text(svg, "remark", x + 11, text_y + 22, "start", fmt::format("{:.3f} bits/byte", bits));

@@ -53,13 +53,14 @@ TokenDataset::TokenDataset(std::vector<std::string> paths, std::int64_t context,
     longest = std::max(longest, info.tokens);
     first_window_.push_back(first_window_.back() + windows_in(info.tokens, context));
   }
-  const std::int64_t least = short_files == Short::refused ? context + 1 : 2;
+  const bool refused = short_files == Short::refused;
+  const std::int64_t least = refused ? context + 1 : 2;
   if (longest >= least) return;
   const std::string others = paths.size() > 1 ? fmt::format(" and {} more files", paths.size() - 1) : "";
   throw Error(Exit::bad_data,
-              fmt::format("{}{}: at most {} tokens in a file (expected at least {}: the context and one more)",
-                          paths.front(), others, longest, least),
-              short_files == Short::refused ? "use more text or a smaller model.context" : "");
+              fmt::format("{}{}: at most {} tokens in a file (expected at least {}: {})", paths.front(), others,
+                          longest, least, refused ? "the context and one more" : "one and its target"),
+              refused ? "use more text or a smaller model.context" : "");
 }
 
 std::int64_t TokenDataset::tokens() const {

@@ -110,7 +110,9 @@ TokenFile::TokenFile(const std::string& path) : file_(path) {
   info_.path = path;
   if (file_.size() == 0) refuse(path, "is empty (expected a token shard)");
   const Head head(file_);
-  if (head.starts_with(shard_magic)) {
+  const std::string_view start(reinterpret_cast<const char*>(head.bytes.data()),
+                               static_cast<std::size_t>(std::min<std::int64_t>(head.size, 8)));
+  if (shard_magic.starts_with(start)) {
     if (head.size < shard_header_bytes) {
       refuse(path, fmt::format("{} bytes (shorter than its header of {})", file_.size(), shard_header_bytes));
     }

@@ -43,10 +43,24 @@ double fraction(const Json& config, const char* key) {
 }
 
 const std::string prefix = "transformer.";
+const std::string embedding = "transformer.wte.weight";
 
 // Old Hugging Face folders store the causal mask beside the weights.
 bool mask_buffer(const std::string& name) {
   return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+}
+
+// The name under which a folder stores a parameter, with or without the prefix; empty: not at all.
+std::string stored_name(const SafetensorsFile& file, const ParameterSpec& spec) {
+  for (const std::string& name : {spec.name, spec.name.substr(prefix.size())}) {
+    if (file.header().tensors.contains(name)) return name;
+  }
+  return {};
+}
+
+std::vector<std::int64_t> published_shape(const ParameterSpec& spec) {
+  if (spec.vector) return {spec.columns};
+  return {spec.rows, spec.columns};
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -135,30 +149,26 @@ std::string published_config(const ModelConfig& model, const HeadConfig& head, s
   return config.dump(2) + "\n";
 }
 
-void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor arena) {
+void check_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table) {
   const SafetensorsFile file = folder.weights();
   const auto& stored = file.header().tensors;
   std::vector<std::string> problems;
   std::set<std::string> used;
-  const auto find = [&](const std::string& name) {
-    for (const std::string& candidate : {name, name.substr(prefix.size())}) {
-      if (stored.contains(candidate)) return candidate;
-    }
-    return std::string();
-  };
   for (const ParameterSpec& spec : table.specs()) {
-    const std::string name = find(spec.name);
+    const std::string name = stored_name(file, spec);
     if (name.empty()) {
       problems.push_back(spec.name + " is missing");
       continue;
     }
     used.insert(name);
-    const std::vector<std::int64_t> expected =
-        spec.vector ? std::vector<std::int64_t>{spec.columns} : std::vector<std::int64_t>{spec.rows, spec.columns};
+    const std::vector<std::int64_t> expected = published_shape(spec);
     if (stored.at(name).shape != expected) {
       problems.push_back(fmt::format("{} has shape ({}), expected ({})", name, fmt::join(stored.at(name).shape, ", "),
                                      fmt::join(expected, ", ")));
+    }
+    const auto head = stored.find("lm_head.weight");
+    if (spec.name == embedding && head != stored.end() && head->second.shape != expected) {
+      problems.push_back("lm_head.weight has another shape than the embedding");
     }
   }
   for (const auto& [name, entry] : stored) {
@@ -166,20 +176,19 @@ void load_weights(const CheckpointFolder& folder, const std::string& place, cons
       problems.push_back(name + " is not part of this model");
   }
   if (!problems.empty()) refuse(place, listed(problems));
+}
 
+void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
+                  Tensor arena) {
+  check_weights(folder, place, table);
+  const SafetensorsFile file = folder.weights();
   for (const ParameterSpec& spec : table.specs()) {
-    const Tensor view = parameter_view(spec, arena);
-    const Buffer values = read_into(file, find(spec.name), spec, device, view);
-    if (spec.name == "transformer.wte.weight" && stored.contains("lm_head.weight")) {
-      const auto& head = stored.at("lm_head.weight");
-      if (head.shape != std::vector<std::int64_t>{spec.rows, spec.columns})
-        refuse(place, "lm_head.weight has another shape than the embedding");
-      const Buffer tied = host_buffer(view.bytes());
-      const Tensor head_values = tied.tensor(0, DType::f32, {spec.rows, spec.columns});
-      file.read("lm_head.weight", head_values);
-      if (std::memcmp(head_values.data(), values.data(), static_cast<std::size_t>(values.bytes())) != 0) {
-        refuse(place, "lm_head.weight differs from the embedding, and an untied head is not supported");
-      }
+    const Buffer values = read_into(file, stored_name(file, spec), spec, device, parameter_view(spec, arena));
+    if (spec.name != embedding || !file.header().tensors.contains("lm_head.weight")) continue;
+    const Buffer head = host_buffer(values.bytes());
+    file.read("lm_head.weight", head.tensor(0, DType::f32, {spec.rows, spec.columns}));
+    if (std::memcmp(head.data(), values.data(), static_cast<std::size_t>(values.bytes())) != 0) {
+      refuse(place, "lm_head.weight differs from the embedding, and an untied head is not supported");
     }
   }
 }

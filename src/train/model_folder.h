@@ -22,6 +22,10 @@ struct PublishedModel {
 PublishedModel parse_published_config(const std::string& json, const std::string& place);
 std::string published_config(const ModelConfig& model, const HeadConfig& head, std::int32_t end_of_text);
 
+// Throws Error(bad_data) unless the folder holds exactly the tensors of `table`, as load_weights needs them. Reads
+// headers only.
+void check_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table);
+
 // Reads the weights of a folder into an arena of `table`. Names with or without "transformer."; a stored lm_head must
 // equal the embedding; stored mask buffers are ignored; FP16 and BF16 are widened. Missing, unknown or misshapen
 // tensors are Error(bad_data) that lists up to ten of them.

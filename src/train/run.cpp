@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "src/train/checkpoint_texts.h"
+#include "src/train/model_folder.h"
 #include "src/train/trainer.h"
 
 namespace nll {
@@ -88,6 +89,26 @@ TrainStart decide_start(const RunRequest& request, const CheckpointStore& store,
   return load_start(store.folder(*step), request.config);
 }
 
+// Takes back what a fresh run made in its folder, unless it got as far as training: bad input leaves nothing behind.
+class FreshFolder {
+ public:
+  FreshFolder(std::string run, bool fresh) : run_(std::move(run)), fresh_(fresh), made_(fresh && !fs::exists(run_)) {}
+  ~FreshFolder() {
+    if (!fresh_) return;
+    std::error_code ignored;
+    for (const char* file : {"config.json", "metrics.jsonl", "run.lock"}) fs::remove(run_ + "/" + file, ignored);
+    fs::remove(run_ + "/checkpoints", ignored);  // only when it is empty
+    if (made_) fs::remove(run_, ignored);
+  }
+  FreshFolder(const FreshFolder&) = delete;
+  FreshFolder& operator=(const FreshFolder&) = delete;
+  void keep() { fresh_ = false; }
+
+ private:
+  std::string run_;
+  bool fresh_, made_;
+};
+
 void check_disk(const std::string& run, const TrainPlan& plan, std::int64_t keep, Console& console) {
   const std::int64_t free = posix_file_ops().free_bytes(run), checkpoint = checked_product(plan.parameters, 12);
   if (free < 0) return;  // a file system that does not say
@@ -123,6 +144,12 @@ Exit run_training(const RunRequest& request, Console& console) {
   const TrainPlan plan = make_plan(config, 1, device.available_memory_bytes);
   check_memory(plan, device.available_memory_bytes);
 
+  if (!existing && !config.run.initial_weights.empty()) {
+    check_weights(CheckpointFolder(posix_file_ops(), config.run.initial_weights), config.run.initial_weights,
+                  ParameterTable::gpt2(config.model));
+  }
+
+  FreshFolder folder(run, !existing);
   std::error_code failed;
   fs::create_directories(run, failed);
   if (failed) throw Error(Exit::io, fmt::format("{}: cannot be made: {}", run, failed.message()));
@@ -163,6 +190,7 @@ Exit run_training(const RunRequest& request, Console& console) {
 
   Trainer trainer(config, plan, start, std::move(data), backend, store, console, request.stop_requested,
                   request.probe_seconds);
+  folder.keep();
   const Exit exit = trainer.run(request.step_limit);
   console.finish_live();
   const TrainingState& state = trainer.state();

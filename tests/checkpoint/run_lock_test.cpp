@@ -3,10 +3,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <optional>
-#include <regex>
 
 #include "src/checkpoint/checkpoint.h"
 #include "tests/checkpoint/temporary_folder.h"
@@ -44,9 +44,9 @@ TEST(RunLock, ASecondProcessIsRefusedWithTheHoldersHostPidAndStartAndADeadOneHol
                                  std::to_string(child) + ", started ";
     const std::string message = error.what();
     EXPECT_EQ(message.substr(0, expected.size()), expected);
-    EXPECT_TRUE(std::regex_match(message.substr(std::min(expected.size(), message.size())),
-                                 std::regex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\\)")))
-        << message;
+    std::string time = message.substr(std::min(expected.size(), message.size()));
+    for (char& c : time) c = c >= '0' && c <= '9' ? '0' : c;
+    EXPECT_EQ(time, "0000-00-00T00:00:00Z)") << message;
   }
   ::kill(child, SIGKILL);
   int status = 0;

@@ -82,6 +82,14 @@ TEST(BadConfig, MutatedConfigsGiveAConfigOrAnError) {
   EXPECT_GT(refused, 1000);
 }
 
+// Hundreds of thousands of tokens: a step that is not linear in the text would take hours.
+TEST(BadConfig, ALargeConfigOfManyTokensIsReadInLinearTime) {
+  std::string text = "{\"data\": {\"train\": [\"a\"";
+  while (text.size() < (1 << 20) - 10) text += ",\"\"";
+  EXPECT_THROW(parse_config(text + "]}}", "many.json", {}), Error);
+  EXPECT_THROW(parse_config("[" + std::string(1000000, ' ') + "/*", "blanks.json", {}), Error);
+}
+
 TEST(BadConfig, EveryTruncationOfAConfigIsAnError) {
   std::string good = dump_config(Config{});
   good.pop_back();  // the last newline may go

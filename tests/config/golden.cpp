@@ -1,24 +1,26 @@
 #include "tests/config/golden.h"
 
 #include <fstream>
-#include <regex>
 
 namespace nll {
 
 std::string resolve_escapes(const std::string& text) {
-  static const std::regex escape("<x([0-9A-F]{2})>|<([0-9]+)\\*([^>])>");
   std::string resolved;
-  auto from = text.cbegin();
-  for (std::sregex_iterator match(text.begin(), text.end(), escape), end; match != end; ++match) {
-    resolved.append(from, (*match)[0].first);
-    if ((*match)[1].matched) {
-      resolved += static_cast<char>(std::stoi((*match)[1], nullptr, 16));
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text[at] == '<' ? text.find('>', at) : std::string::npos;
+    const std::string inside = end == std::string::npos ? "" : text.substr(at + 1, end - at - 1);
+    const std::size_t star = inside.find('*');
+    if (inside.size() == 3 && inside[0] == 'x') {
+      resolved += static_cast<char>(std::stoi(inside.substr(1), nullptr, 16));
+      at = end + 1;
+    } else if (star != std::string::npos && star + 2 == inside.size()) {
+      resolved.append(std::stoul(inside), inside.back());
+      at = end + 1;
     } else {
-      resolved.append(std::stoul((*match)[2]), (*match)[3].str()[0]);
+      resolved += text[at++];
     }
-    from = (*match)[0].second;
   }
-  return resolved.append(from, text.cend());
+  return resolved;
 }
 
 BadCases read_cases(const std::string& path) {

@@ -27,25 +27,25 @@ TEST(Embedding, AddsTokenAndPositionRows) {
 }
 
 TEST(Embedding, BackwardEqualsCentralDifferences) {
-  on_every_machine([](Machine& machine) {
-    for (const Case& c : cases) {
-      Random random(2);
-      Reals wte = random.normals(vocabulary * c.width), wpe = random.normals(context * c.width);
-      const auto tokens = random.below(vocabulary, c.batch * c.time);
-      const Reals dx = random.normals(c.batch * c.time * c.width);
-      const auto loss = [&] { return dot(dx, embedding(tokens, c.time, wte, wpe, c.width, 0, dropout_of(c))); };
-      const Reals before = random.normals(vocabulary * c.width), before_wpe = random.normals(context * c.width);
+  for (const Case& c : cases) {
+    Random random(2);
+    Reals wte = random.normals(vocabulary * c.width), wpe = random.normals(context * c.width);
+    const auto tokens = random.below(vocabulary, c.batch * c.time);
+    const Reals dx = random.normals(c.batch * c.time * c.width);
+    const auto loss = [&] { return dot(dx, embedding(tokens, c.time, wte, wpe, c.width, 0, dropout_of(c))); };
+    const Reals expected_dwte = central_differences(wte, loss), expected_dwpe = central_differences(wpe, loss);
+    const Reals before = random.normals(vocabulary * c.width), before_wpe = random.normals(context * c.width);
+    on_every_machine([&](Machine& machine) {
       for (const Into into : {Into::write, Into::add}) {
         const Tensor dwte = machine.put(before, {vocabulary, c.width});
         const Tensor dwpe = machine.put(before_wpe, {context, c.width});
         machine.ops().embedding_backward(dwte, dwpe, into, machine.put(dx, {c.batch, c.time, c.width}),
                                          machine.put_ints(tokens, {c.batch, c.time}), dropout_of(c));
-        expect_near(machine.get(dwte), sum(before, central_differences(wte, loss)), 16);
-        const Reals expected = central_differences(wpe, loss);
-        expect_near(machine.get(dwpe), into == Into::write ? expected : sum(before_wpe, expected), 16);
+        expect_near(machine.get(dwte), sum(before, expected_dwte), 16);
+        expect_near(machine.get(dwpe), into == Into::write ? expected_dwpe : sum(before_wpe, expected_dwpe), 16);
       }
-    }
-  });
+    });
+  }
 }
 
 TEST(Embedding, RefusesTokensOutsideTheTable) {

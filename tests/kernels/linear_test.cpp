@@ -57,13 +57,13 @@ TEST(Linear, BackwardEqualsCentralDifferences) {
 }
 
 TEST(Linear, BackwardThroughGeluEqualsCentralDifferences) {
-  on_every_machine([](Machine& machine) {
-    for (const Case& c : {Case{1, 1, 1}, Case{5, 3, 2}, Case{9, 37, 20}}) {
-      Random random(3);
-      Reals pre = random.normals(c.n * c.inputs, 2), w = random.normals(c.inputs * c.outputs);
-      const Reals dy = random.normals(c.n * c.outputs);
-      const auto loss = [&] { return dot(dy, linear(gelu(pre), w, {}, c.inputs)); };
-      const Reals expected_dpre = central_differences(pre, loss), expected_dw = central_differences(w, loss);
+  for (const Case& c : {Case{1, 1, 1}, Case{5, 3, 2}, Case{9, 37, 20}}) {
+    Random random(3);
+    Reals pre = random.normals(c.n * c.inputs, 2), w = random.normals(c.inputs * c.outputs);
+    const Reals dy = random.normals(c.n * c.outputs);
+    const auto loss = [&] { return dot(dy, linear(gelu(pre), w, {}, c.inputs)); };
+    const Reals expected_dpre = central_differences(pre, loss), expected_dw = central_differences(w, loss);
+    on_every_machine([&](Machine& machine) {
       const Tensor dw = machine.make({c.inputs, c.outputs}), dbias = machine.make({c.outputs});
       const Tensor tdy = machine.put(dy, {c.n, c.outputs}), x = machine.put(gelu(pre), {c.n, c.inputs});
       const Tensor tw = machine.put(w, {c.inputs, c.outputs}), tpre = machine.put(pre, {c.n, c.inputs});
@@ -74,8 +74,8 @@ TEST(Linear, BackwardThroughGeluEqualsCentralDifferences) {
       // In place of `pre`.
       machine.ops().linear_backward_gelu(tpre, dw, dbias, Into::write, tdy, x, tw, tpre);
       EXPECT_EQ(machine.get(tpre), machine.get(dpre));
-    }
-  });
+    });
+  }
 }
 
 TEST(Linear, AnEmptyInputGradientIsNotComputed) {

@@ -4,7 +4,25 @@
 #include <map>
 #include <new>
 
+#include <malloc.h>
+
+#include <atomic>
+
 #include "tests/kernels/machine.h"
+
+namespace {
+
+std::atomic<std::int64_t> allocations{0};  // calls of operator new in this program
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace nll::test {
 namespace {
@@ -85,6 +103,75 @@ TEST(Ops, GiveTheSameBitsInEveryRunAndForEveryNumberOfThreads) {
         }
       }
     }
+  }
+}
+
+std::int64_t heap_bytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<std::int64_t>(info.uordblks) + static_cast<std::int64_t>(info.hblkhd);
+}
+
+// Once it has seen a shape, an op takes no memory: neither by operator new nor for its working space.
+TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
+  Machine machine(3);
+  constexpr std::int64_t batch = 2, time = 70, width = 32, heads = 2, vocabulary = 100, n = batch * time;
+  Ops& ops = machine.ops();
+  const Dropout dropout{0.1f, 1, 2, 3};
+  const Tensor tokens = machine.put_ints(std::vector<std::int32_t>(n, 7), {batch, time}), targets = tokens.reshape({n});
+  const Tensor wte = machine.make({vocabulary, width}), wpe = machine.make({time, width}), gain = machine.make({width});
+  const Tensor x = machine.make({batch, time, width}), y = machine.make({batch, time, width}), mean = machine.make({n});
+  const Tensor rstd = machine.make({n}), qkv = machine.make({batch, time, 3 * width}), up = machine.make({n, 64});
+  const Tensor pre = machine.make({n, 64}), w = machine.make({width, 64}), w_down = machine.make({64, width});
+  const Tensor lse = machine.make({batch, heads, time}), logits = machine.make({n, vocabulary}),
+               norm = machine.make({1});
+  const Tensor cache = machine.make({batch, time, width}), bias = machine.make({64}),
+               coefficients = machine.make({n, 4});
+  const Tensor w_qkv = machine.make({width, 3 * width}), b_qkv = machine.make({3 * width}),
+               dh = machine.make({n, width});
+  const Tensor m = machine.make({vocabulary, width}), v = machine.make({vocabulary, width});
+  TokenStatistics statistics;
+  statistics.logp = mean;
+  const HeadShape shape{vocabulary - 3, 1, 20, 1};
+  const std::pair<const char*, std::function<void()>> calls[] = {
+      {"embedding", [&] { ops.embedding(x, tokens, wte, wpe, 0, dropout); }},
+      {"embedding_backward", [&] { ops.embedding_backward(wte, wpe, Into::write, x, tokens, dropout); }},
+      {"linear", [&] { ops.linear(qkv, x, w_qkv, b_qkv); }},
+      {"linear_gelu", [&] { ops.linear_gelu(up, pre, x, w, bias); }},
+      {"linear_backward", [&] { ops.linear_backward(x, w_qkv, b_qkv, Into::add, qkv, y, w_qkv); }},
+      {"linear_backward_gelu", [&] { ops.linear_backward_gelu(pre, w_down, gain, Into::add, y, up, w_down, pre); }},
+      {"layernorm", [&] { ops.layernorm(y, mean, rstd, x, gain, gain); }},
+      {"residual_layernorm", [&] { ops.residual_layernorm(x, y, mean, rstd, x, y, gain, gain, dropout); }},
+      {"layernorm_backward",
+       [&] { ops.layernorm_backward(x, Into::add, y, dropout, gain, gain, Into::add, y, x, gain, mean, rstd); }},
+      {"attention", [&] { ops.attention(y, lse, qkv, heads); }},
+      {"attention_backward", [&] { ops.attention_backward(qkv, x, y, lse, qkv, heads); }},
+      {"attention_cached", [&] { ops.attention_cached(y, cache, cache, qkv, 0, heads); }},
+      {"head_logits", [&] { ops.head_logits(logits, x, wte); }},
+      {"cross_entropy", [&] { ops.cross_entropy(statistics, logits, targets, shape); }},
+      {"cross_entropy_backward", [&] { ops.cross_entropy_backward(statistics, logits, targets, coefficients, shape); }},
+      {"head_backward", [&] { ops.head_backward(dh, wte, Into::add, logits, x, wte); }},
+      {"global_norm", [&] { ops.global_norm(norm, wte); }},
+      {"adamw",
+       [&] {
+         ops.adamw(wte, m, v, wte, norm, 0.1f, {1e-3f, 0.9f, 0.95f, 1e-8f, 1, 1});
+       }},
+  };
+  for (const auto& [name, call] : calls) {
+    call();
+    const std::int64_t before = allocations, heap = heap_bytes();
+    call();
+    EXPECT_EQ(allocations, before) << name;
+    EXPECT_EQ(heap_bytes(), heap) << name;
+  }
+}
+
+TEST(Attention, TakesWorkingSpaceInProportionToTheLength) {
+  const cpu::RowKernels& rows = *cpu::row_kernels("");
+  constexpr std::int64_t size = 64;
+  for (const std::int64_t time : {1024, 4096, 65536}) {
+    // A (T,T) buffer would be T * T floats; these hold a few rows of `size` for each position, and some tiles.
+    EXPECT_LE(rows.attention_scratch(time, time, size), 2 * time * size + 32 * 1024);
+    EXPECT_LE(rows.attention_backward_scratch(time, size), 3 * time * size + 2 * time + 64 * 1024);
   }
 }
 

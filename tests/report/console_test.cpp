@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <regex>
+#include <sstream>
 
 namespace nll {
 namespace {
@@ -46,10 +46,24 @@ struct HandClock {
   }
 };
 
-// The lines of a log without their time.
+// Whether `text` starts as "2026-11-22 16:40:00  " does.
+bool starts_with_time(const std::string& text) {
+  const std::string shape = "0000-00-00 00:00:00  ";
+  if (text.size() < shape.size()) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i]) return false;
+  }
+  return true;
+}
+
+// The lines of a log without their time; a line that has none stays and fails the comparison by its mark.
 std::string without_times(const std::string& log) {
-  static const std::regex time("[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}  ");
-  return std::regex_replace(log, time, "");
+  std::istringstream lines(log);
+  std::string bare;
+  for (std::string line; std::getline(lines, line);) {
+    bare += (starts_with_time(line) ? line.substr(21) : "no time: " + line) + "\n";
+  }
+  return bare;
 }
 
 TEST(Console, LogLinesCarryDateAndTime) {
@@ -57,10 +71,7 @@ TEST(Console, LogLinesCarryDateAndTime) {
   Console console(false, pipe.writer());
   console.info("reading data/kjv");
   console.warning("slow disk");
-  const std::string log = pipe.text();
-  EXPECT_TRUE(std::regex_match(log, std::regex("[0-9-]{10} [0-9:]{8}  reading data/kjv\n"
-                                               "[0-9-]{10} [0-9:]{8}  warning: slow disk\n")))
-      << log;
+  EXPECT_EQ(without_times(pipe.text()), "reading data/kjv\nwarning: slow disk\n");
 }
 
 TEST(Console, BracesInALineAreNoFormat) {

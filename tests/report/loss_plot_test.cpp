@@ -1,10 +1,10 @@
 // The loss plot and the parts it is made of.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
-#include <regex>
 
 #include "kernels/check.h"
 #include "src/report/axis.h"
@@ -94,27 +94,29 @@ std::string plot(const std::vector<Event>& events, const std::string& title = "a
   return folder.read("loss.svg");
 }
 
-// Tags are closed in order and no attribute value is missing: enough to see that no text broke the markup.
+// Tags are closed in order, quotes come in pairs and no text holds markup: enough to see that nothing broke it.
 void expect_well_formed(const std::string& svg) {
   std::vector<std::string> open;
-  static const std::regex tag(R"(<(/?)([A-Za-z]+)((?:\s+[A-Za-z0-9:-]+="[^"<>]*")*)\s*(/?)>)");
-  std::string rest;
-  auto from = svg.begin();
-  for (std::sregex_iterator match(svg.begin(), svg.end(), tag), end; match != end; ++match) {
-    rest.append(from, svg.begin() + match->position());
-    from = svg.begin() + match->position() + match->length();
-    if ((*match)[4].length() > 0) continue;
-    if ((*match)[1].length() == 0) {
-      open.push_back((*match)[2]);
-    } else {
-      ASSERT_FALSE(open.empty());
-      EXPECT_EQ(open.back(), (*match)[2]);
+  for (std::size_t at = 0; (at = svg.find('<', at)) != std::string::npos;) {
+    const std::size_t end = svg.find('>', at);
+    ASSERT_NE(end, std::string::npos);
+    const std::string tag = svg.substr(at + 1, end - at - 1);
+    EXPECT_EQ(tag.find('<'), std::string::npos) << tag;
+    EXPECT_EQ(std::count(tag.begin(), tag.end(), '"') % 2, 0) << tag;
+    const std::string name = tag.substr(tag[0] == '/', tag.find_first_of(" \n/", 1) - (tag[0] == '/'));
+    EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyzPH"), std::string::npos) << tag;
+    if (tag[0] == '/') {
+      ASSERT_FALSE(open.empty()) << tag;
+      EXPECT_EQ(open.back(), tag.substr(1));
       open.pop_back();
+    } else if (tag.back() != '/') {
+      open.push_back(name);
     }
+    const std::size_t next = std::min(svg.find('<', end), svg.size());
+    EXPECT_EQ(svg.substr(end + 1, next - end - 1).find('>'), std::string::npos);
+    at = next;
   }
   EXPECT_TRUE(open.empty());
-  rest.append(from, svg.end());
-  EXPECT_EQ(rest.find_first_of("<>"), std::string::npos);
   EXPECT_EQ(svg.find("nan"), std::string::npos);
   EXPECT_EQ(svg.find("inf"), std::string::npos);
 }

@@ -1,6 +1,7 @@
 // The table of everything in this folder, for the instruction set that is compiled.
 #pragma once
 #include "kernels/cpu/rows/attention_backward.h"
+#include "kernels/cpu/rows/dropout.h"
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/rows/head.h"
 #include "kernels/cpu/rows/norm.h"
