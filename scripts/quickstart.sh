@@ -79,7 +79,7 @@ $nll sample "$run" --max-tokens 200 --seed 1
 checkpoint=$(find "$run/checkpoints" -mindepth 1 -maxdepth 1 -name 'step_*' | LC_ALL=C sort | tail -n 1)
 cat << END
 
-done in $((SECONDS / 60)):$(printf %02d $((SECONDS % 60))), of it what was not there before
+all done after $((SECONDS / 60)):$(printf %02d $((SECONDS % 60)))
   checkpoint  $checkpoint   (a Hugging Face GPT-2 folder)
   loss plot   $run/loss.svg
   metrics     $run/metrics.jsonl

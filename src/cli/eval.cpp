@@ -99,7 +99,10 @@ void write_logits(const EvalOptions& options, const OpenModel& model, Backend& b
   const std::vector<NamedTensor> tensors{{"logits", Tensor(logits.data(), DType::f32, {T, V})},
                                          {"tokens", Tensor(ids.data(), DType::i32, {T})}};
   std::ofstream out(options.logits, std::ios::binary);
-  out << make_safetensors_header(tensors, {});
+  const std::string header = make_safetensors_header(tensors, {});
+  const std::uint64_t header_bytes = header.size();  // little-endian, as every machine nll runs on
+  out.write(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes);
+  out << header;
   for (const NamedTensor& tensor : tensors)
     out.write(static_cast<const char*>(tensor.tensor.data()), tensor.tensor.bytes());
   out.close();

@@ -26,8 +26,8 @@ struct LayerActivations {
 };
 struct ActivationSlots {
   std::vector<LayerActivations> layers;
-  int residual, final, final_mean, final_rstd;      // after the last block
-  int branch;                                       // output of a block's half before it joins the residual
+  int residual, final, final_mean, final_rstd;               // after the last block
+  int branch;                                                // output of a block's half before it joins the residual
   int dhidden, dresidual, dbranch, dnorm, dattention, dqkv;  // gradients; Pass::training only
 };
 
@@ -44,7 +44,10 @@ class Gpt {
   Tensor forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key = nullptr);
 
   // Where the head may write the gradient of what the last forward returned.
-  Tensor dhidden() const { return rows(slots_.dhidden); }
+  Tensor dhidden() const {
+    CHECK(pass_ == Pass::training);
+    return rows(slots_.dhidden);
+  }
   // dhidden (B*T, C) of the last forward. Gradients are written or added to, except wte, which is always added to: the
   // tied head has written it. Overwrites activations.
   void backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden);

@@ -91,7 +91,7 @@ void Trainer::save() {
   metrics_->append({"checkpoint", state_.step, state_.tokens, {{"folder", folder}, {"seconds", seconds}}});
   KeepRules rules{config_.checkpoint.keep_last, config_.checkpoint.keep_every, std::nullopt};
   if (config_.checkpoint.keep_best && state_.best_step >= 0) rules.best_step = state_.best_step;
-  store_.prune(rules);
+  for (const std::string& problem : store_.prune(rules)) console_.warning(problem);
 }
 
 bool Trainer::evaluation_due() const {

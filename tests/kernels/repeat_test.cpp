@@ -1,28 +1,11 @@
 // The same bits from run to run, from one number of threads to another, and through memory that is already there.
-#include <cstdlib>
-#include <cstring>
-#include <map>
-#include <new>
-
 #include <malloc.h>
 
-#include <atomic>
+#include <cstring>
+#include <map>
 
+#include "tests/kernels/allocation_count.h"
 #include "tests/kernels/machine.h"
-
-namespace {
-
-std::atomic<std::int64_t> allocations{0};  // calls of operator new in this program
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace nll::test {
 namespace {
@@ -158,9 +141,9 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   };
   for (const auto& [name, call] : calls) {
     call();
-    const std::int64_t before = allocations, heap = heap_bytes();
+    const std::int64_t before = allocation_count(), heap = heap_bytes();
     call();
-    EXPECT_EQ(allocations, before) << name;
+    EXPECT_EQ(allocation_count(), before) << name;
     EXPECT_EQ(heap_bytes(), heap) << name;
   }
 }
