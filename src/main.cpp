@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
       return app.exit(asked);
     } catch (const CLI::ParseError& wrong) {
       const std::string hint = nll::verb_meant(app, argc > 1 ? argv[1] : "");
-      if (!hint.empty()) return fail(nll::Exit::usage, std::string("command line: unknown verb \"") + argv[1] + "\"", hint);
+      if (!hint.empty())
+        return fail(nll::Exit::usage, std::string("command line: unknown verb \"") + argv[1] + "\"", hint);
       const auto verbs = app.get_subcommands();
       const std::string verb = verbs.empty() ? "" : " " + verbs.front()->get_name();
       return fail(nll::Exit::usage, std::string("command line: ") + wrong.what(), "nll" + verb + " --help");

@@ -3,6 +3,16 @@
 #include "kernels/cpu/cpu_ops.h"
 
 namespace nll::cpu {
+namespace {
+
+// dh sums over the whole vocabulary and has few elements, so that packing its operands costs as much as a tenth of the
+// products. Cut along the vocabulary each operand is packed once, by whoever needs it; the slices are added in order.
+constexpr int slices = 16;
+bool slices_pay(std::int64_t n, std::int64_t vocabulary, int threads) {
+  return threads <= slices && n >= 24 && n <= 512 && vocabulary >= 512 * slices;
+}
+
+}  // namespace
 
 void CpuOps::head_logits(Tensor logits, Tensor h, Tensor wte) {
   CHECK(wte.rank() == 2);
@@ -33,9 +43,27 @@ void CpuOps::head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Te
                     weight_gradient,
                     width,
                     into == Into::add ? 1.0f : 0.0f};
+  const bool sliced = input_gradient != nullptr && slices_pay(n, vocabulary, team_->size());
+  float* partials = sliced ? static_cast<float*>(scratch_.shared(slices * n * width * 4)) : nullptr;
   team_->run([&](int thread) {
-    if (input_gradient != nullptr) multiply_block(to_h, block_of(to_h, thread, team_->size()));
+    if (sliced) {
+      const Range own = part_of(slices, 1, thread, team_->size());
+      for (auto slice = static_cast<int>(own.begin); slice < own.end; ++slice) {
+        const Range columns = part_of(vocabulary, 64, slice, slices);
+        Gemm gemm = to_h;
+        gemm.k = columns.size();
+        gemm.a += columns.begin;
+        gemm.b += columns.begin * width;
+        multiply_block(gemm, {{0, n}, {0, width}}, partials + slice * n * width, width);
+      }
+    } else if (input_gradient != nullptr) {
+      multiply_block(to_h, block_of(to_h, thread, team_->size()));
+    }
     if (weight_gradient != nullptr) multiply_block(to_wte, block_of(to_wte, thread, team_->size()));
+  });
+  if (!sliced) return;
+  team_->for_each_part(n * width, 64, [&](Range part, int) {
+    rows_.column_sums(input_gradient + part.begin, partials + part.begin, slices, part.size(), n * width, false);
   });
 }
 

@@ -143,7 +143,8 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   } else {
     paths = find_token_files(options.data.empty() ? own_validation(model) : options.data, "validation");
   }
-  const TokenDataset dataset(paths, config.context, config.vocabulary);
+  // Windows of one token: a text shorter than the context is evaluated too.
+  const TokenDataset dataset(paths, 1, config.vocabulary);
   TokenLengths lengths;
   if (model.tokenizer) lengths = token_lengths(*model.tokenizer);
   lengths.bytes.resize(static_cast<std::size_t>(config.vocabulary));
@@ -153,9 +154,10 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   const std::int64_t B = std::max<std::int64_t>(1, 2048 / config.context);
   Gpt gpt(config, *backend.ops, *backend.device, B, config.context, Pass::inference);
   Head head(config, model.published.head, *backend.ops, *backend.device, B * config.context);
+  const Arena inputs(*backend.device, evaluation_plan(B, config.context));
   SequentialWindows windows(dataset, config.context, B, options.tokens, config.vocabulary);
   Job job(invocation.console, "evaluating", "tokens");
-  const Evaluation result = evaluate(gpt, head, *backend.device, model.weights, windows, lengths, B, config.context,
+  const Evaluation result = evaluate(gpt, head, *backend.device, model.weights, windows, lengths, inputs,
                                      [&](std::int64_t done, std::int64_t total) {
                                        job.update(done, total);
                                        return !invocation.stop_requested();

@@ -41,6 +41,7 @@ Exit sample(const SampleOptions& options, Invocation& invocation) {
   request.rules = options.rules;
   request.max_tokens = options.max_tokens;
   request.seed = options.seed;
+  request.vocabulary = model.tokenizer->vocabulary();
 
   Generator generator(model.published.model, model.published.head, *backend.ops, *backend.device);
   Utf8Stream stream(options.stop);

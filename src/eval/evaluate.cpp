@@ -9,6 +9,8 @@ namespace nll {
 
 namespace {
 
+constexpr int tokens_slot = 0, targets_slot = 1;  // of the evaluation_plan
+
 // Host copies of what the head says of a batch.
 struct HostStatistics {
   explicit HostStatistics(std::size_t tokens)
@@ -41,23 +43,26 @@ TokenLengths token_lengths(const Tokenizer& tokenizer) {
   return lengths;
 }
 
-Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
-                    const TokenLengths& lengths, std::int64_t sequences, std::int64_t context,
-                    const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context) {
   const std::int64_t capacity = checked_product(sequences, context);
-  ArenaPlan plan("evaluation");
-  const int tokens_slot = plan.add("tokens", DType::i32, {capacity});
-  const int targets_slot = plan.add("targets", DType::i32, {capacity});
-  const Arena arena(device, std::move(plan));
-  HostStatistics statistics(static_cast<std::size_t>(capacity));
+  ArenaPlan plan("evaluation batch");
+  plan.add("tokens", DType::i32, {capacity});
+  plan.add("targets", DType::i32, {capacity});
+  return plan;
+}
+
+Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
+                    const TokenLengths& lengths, const Arena& inputs,
+                    const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+  HostStatistics statistics(static_cast<std::size_t>(inputs[tokens_slot].size()));
 
   Score score(lengths);
   Batch batch;
   bool complete = true;
   while (windows.next(batch)) {
     const std::int64_t B = batch.sequences, T = batch.context, N = B * T;
-    const Tensor tokens = arena[tokens_slot].slice(0, N).reshape({B, T});
-    const Tensor targets = arena[targets_slot].slice(0, N);
+    const Tensor tokens = inputs[tokens_slot].slice(0, N).reshape({B, T});
+    const Tensor targets = inputs[targets_slot].slice(0, N);
     device.upload(tokens, batch.tokens.data());
     device.upload(targets, batch.targets.data());
     const Tensor hidden = gpt.forward(weights, tokens);

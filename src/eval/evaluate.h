@@ -40,10 +40,14 @@ struct Evaluation {
   double ece_10_bins = 0, mce = 0, rms_ce = 0;  // mce and rms_ce with 15 bins
 };
 
-// Scores everything `windows` gives. `progress(done, total)` is called after each batch; returning false stops there
-// and the result says complete = false. Throws Error(bad_data) where there is nothing to score.
+// Device memory for one batch of tokens and targets.
+ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context);
+
+// Scores everything `windows` gives; `inputs` is an arena of evaluation_plan for its largest batch. `progress(done,
+// total)` is called after each batch; returning false stops there and the result says complete = false. Throws
+// Error(bad_data) where there is nothing to score.
 Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
-                    const TokenLengths& lengths, std::int64_t sequences, std::int64_t context,
+                    const TokenLengths& lengths, const Arena& inputs,
                     const std::function<bool(std::int64_t, std::int64_t)>& progress);
 
 // The numbers by their names in metrics.jsonl and `nll eval --json`, in the order to print them. What is not defined

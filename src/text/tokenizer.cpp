@@ -50,14 +50,18 @@ Tokenizer Tokenizer::load(const std::string& path) {
   struct stat status {};
   const bool folder = ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
   if (!folder) return Tokenizer(std::make_unique<Tables>(read_tokenizer_json(read(path), path)));
-  const std::string json = path + "/tokenizer.json", encoder = path + "/encoder.json", merges = path + "/vocab.bpe";
+  const std::string json = path + "/tokenizer.json";
   if (exists(json)) return Tokenizer(std::make_unique<Tables>(read_tokenizer_json(read(json), json)));
-  if (!exists(encoder) && !exists(merges)) {
-    throw Error(Exit::bad_data, path +
-                                    ": no tokenizer in this folder (expected tokenizer.json, or encoder.json and "
-                                    "vocab.bpe)");
+  // GPT-2's two files under OpenAI's names and under Hugging Face's.
+  for (const auto& [tokens, merges] :
+       {std::pair("/encoder.json", "/vocab.bpe"), std::pair("/vocab.json", "/merges.txt")}) {
+    if (!exists(path + tokens) && !exists(path + merges)) continue;
+    return Tokenizer(std::make_unique<Tables>(
+        read_gpt2_files(read(path + tokens), path + tokens, read(path + merges), path + merges)));
   }
-  return Tokenizer(std::make_unique<Tables>(read_gpt2_files(read(encoder), encoder, read(merges), merges)));
+  throw Error(Exit::bad_data, path +
+                                  ": no tokenizer in this folder (expected tokenizer.json, encoder.json and "
+                                  "vocab.bpe, or vocab.json and merges.txt)");
 }
 
 Tokenizer Tokenizer::train(std::span<const std::string_view> texts, std::int64_t vocabulary, int threads,

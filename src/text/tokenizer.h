@@ -15,7 +15,8 @@ using Progress = std::function<void(std::int64_t done, std::int64_t total)>;  //
 
 class Tokenizer {
  public:
-  // A tokenizer.json, a folder that has one, or a folder with GPT-2's encoder.json and vocab.bpe.
+  // A tokenizer.json, a folder that has one, or a folder with GPT-2's encoder.json and vocab.bpe (or the same two as
+  // Hugging Face names them, vocab.json and merges.txt).
   // Throws Error(bad_data) that names the file and what is wrong with it.
   static Tokenizer load(const std::string& path);
   // Learns a vocabulary of `vocabulary` ids (256 bytes, merges, <|endoftext|> last) from whole texts. The same texts

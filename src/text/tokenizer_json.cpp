@@ -53,6 +53,19 @@ void check_pre_tokenizer(const json& part, const std::string& place) {
   }
 }
 
+// A template is fine as long as it adds nothing: transformers writes one that is the bare sequence.
+void check_post_processor(const json& part, const std::string& place) {
+  if (part.is_null()) return;
+  const std::string type = type_of(part, place, "post_processor");
+  if (type == "ByteLevel") return;
+  if (type != "TemplateProcessing") {
+    refuse(place, fmt::format("post_processor.type is {} (expected \"ByteLevel\")", in_quotes(type)));
+  }
+  const json& single = member(part, "single");
+  const bool bare = single.is_array() && single.size() == 1 && single[0].is_object() && single[0].contains("Sequence");
+  if (!bare) refuse(place, "post_processor adds tokens to the text (expected none: text is encoded as it is)");
+}
+
 void check_parts(const json& document, const std::string& place) {
   if (!document.is_object()) refuse(place, fmt::format("is {} (expected an object)", json_kind(document)));
   const json& model = member(document, "model");
@@ -72,12 +85,12 @@ void check_parts(const json& document, const std::string& place) {
                               in_quotes(type_of(normalizer, place, "normalizer"))));
   }
   check_pre_tokenizer(member(document, "pre_tokenizer"), place);
-  for (const char* key : {"post_processor", "decoder"}) {
-    const json& part = member(document, key);
-    if (part.is_null()) continue;
-    const std::string type = type_of(part, place, key);
-    if (type != "ByteLevel") refuse(place, fmt::format("{}.type is {} (expected \"ByteLevel\")", key, in_quotes(type)));
+  const json& decoder = member(document, "decoder");
+  if (!decoder.is_null()) {
+    const std::string type = type_of(decoder, place, "decoder");
+    if (type != "ByteLevel") refuse(place, fmt::format("decoder.type is {} (expected \"ByteLevel\")", in_quotes(type)));
   }
+  check_post_processor(member(document, "post_processor"), place);
 }
 
 std::int64_t id_of(const json& value, const std::string& place, const std::string& token) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/eval/evaluate.h"
 #include "src/infer/generate.h"
 #include "src/model/gpt.h"
 #include "src/model/head.h"
@@ -36,6 +37,7 @@ std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& tab
   arenas.push_back(inputs);
   ArenaPlan evaluation = Gpt::plan(model, sequences, model.context, Pass::inference);
   arenas.push_back(evaluation);
+  arenas.push_back(evaluation_plan(sequences, model.context));
   if (config.sample.every_steps > 0) {
     for (ArenaPlan& plan : Generator::plans(model, config.head)) arenas.push_back(std::move(plan));
   }

@@ -38,8 +38,7 @@ TrainData open_train_data(const Config& config) {
     if (tokenizer.empty() && fs::exists(path + "/tokenizer.json")) tokenizer = path;
   }
   if (!validation.empty()) {
-    data.validation =
-        std::make_unique<TokenDataset>(find_token_files(validation, "validation"), model.context, model.vocabulary);
+    data.validation = std::make_unique<TokenDataset>(find_token_files(validation, "validation"), 1, model.vocabulary);
   }
   if (!tokenizer.empty()) {
     data.tokenizer = Tokenizer::load(tokenizer);

@@ -41,6 +41,7 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
       weight_arena_(device_, named(plan, "weights")),
       gradient_arena_(device_, named(plan, "gradients")),
       input_arena_(device_, named(plan, "batch")),
+      evaluation_arena_(device_, named(plan, "evaluation batch")),
       weights_(gpt_views(table_, config.model, weight_arena_[0])),
       gradients_(gpt_views(table_, config.model, gradient_arena_[0])),
       optimizer_(config.optimizer, table_, ops_, device_),

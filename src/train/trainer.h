@@ -80,7 +80,7 @@ class Trainer {
   std::function<bool()> stop_requested_;
 
   ParameterTable table_;
-  Arena weight_arena_, gradient_arena_, input_arena_;
+  Arena weight_arena_, gradient_arena_, input_arena_, evaluation_arena_;
   GptTensors weights_, gradients_;
   AdamWOptimizer optimizer_;
   Gpt gpt_, evaluation_gpt_;

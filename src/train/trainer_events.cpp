@@ -111,8 +111,8 @@ bool Trainer::validate() {
   SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
                             config_.model.vocabulary);
   Job job(console_, "validating", "tokens");
-  const Evaluation result = evaluate(evaluation_gpt_, head_, device_, weights_, windows, data_.lengths, plan_.sequences,
-                                     config_.model.context, [&](std::int64_t done, std::int64_t total) {
+  const Evaluation result = evaluate(evaluation_gpt_, head_, device_, weights_, windows, data_.lengths,
+                                     evaluation_arena_, [&](std::int64_t done, std::int64_t total) {
                                        job.update(done, total);
                                        return !stop_requested_();
                                      });
@@ -148,6 +148,7 @@ bool Trainer::sample() {
   request.rules.top_k = config_.sample.top_k;
   request.rules.top_p = config_.sample.top_p;
   request.max_tokens = config_.sample.tokens;
+  request.vocabulary = data_.tokenizer->vocabulary();
   request.seed = static_cast<std::uint64_t>(config_.run.seed + state_.step);
   request.end_of_text = data_.tokenizer->end_of_text();
   std::vector<std::int32_t> ids;

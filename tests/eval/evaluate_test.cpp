@@ -56,7 +56,8 @@ struct Bench {
     Gpt gpt(rig.model, rig.ops, rig.device, sequences, T, Pass::inference);
     Head head(rig.model, rig.head, rig.ops, rig.device, sequences * T);
     SequentialWindows windows(*dataset, T, sequences, limit, V);
-    return nll::evaluate(gpt, head, rig.device, rig.w, windows, lengths, sequences, T, progress);
+    return nll::evaluate(gpt, head, rig.device, rig.w, windows, lengths,
+                         Arena(rig.device, evaluation_plan(sequences, T)), progress);
   }
   // The same in double, straight from the texts: windows of T targets one after the other, in each file on its own.
   Evaluation reference() {

@@ -187,5 +187,28 @@ TEST(Head, ProductsAndTheirBackwardEqualCentralDifferences) {
   });
 }
 
+// The gradient of h with a vocabulary that is long enough to be cut, against sums in FP64.
+TEST(Head, BackwardOverALongVocabularyEqualsItsFormula) {
+  constexpr std::size_t n = 26, v = 8200, width = 5;
+  Random random(5);
+  const Reals wte = random.normals(v * width), dlogits = random.normals(n * v), h = random.normals(n * width);
+  Reals dh(n * width), dwte(v * width);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j < v; ++j) {
+      for (std::size_t c = 0; c < width; ++c) {
+        dh[i * width + c] += dlogits[i * v + j] * wte[j * width + c];
+        dwte[j * width + c] += dlogits[i * v + j] * h[i * width + c];
+      }
+    }
+  }
+  on_every_machine([&](Machine& machine) {
+    const Tensor tdh = machine.make({n, width}), tdwte = machine.make({v, width});
+    machine.ops().head_backward(tdh, tdwte, Into::write, machine.put(dlogits, {n, v}), machine.put(h, {n, width}),
+                                machine.put(wte, {v, width}));
+    expect_near(machine.get(tdh), dh, 2 * std::sqrt(static_cast<double>(v)));
+    expect_near(machine.get(tdwte), dwte, 32);
+  });
+}
+
 }  // namespace
 }  // namespace nll::test

@@ -37,6 +37,11 @@ TEST(TokenizerJson, AcceptsWhatHuggingFaceWrites) {
   EXPECT_EQ(error_after([](json&) {}), "no error");
   EXPECT_EQ(error_after([](json& d) { d["model"].erase("type"); }), "no error");
   EXPECT_EQ(error_after([](json& d) { d["post_processor"] = {{"type", "ByteLevel"}}; }), "no error");
+  EXPECT_EQ(error_after([](json& d) {
+              d["post_processor"] =
+                  json::parse(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}]})");
+            }),
+            "no error");
   EXPECT_EQ(error_after([](json& d) { d["model"]["continuing_subword_prefix"] = ""; }), "no error");
   EXPECT_EQ(error_after([](json& d) { d["pre_tokenizer"].erase("use_regex"); }), "no error");
   EXPECT_EQ(error_after([](json& d) { d["model"]["dropout"] = 0.0; }), "no error");
@@ -81,9 +86,14 @@ TEST(TokenizerJson, RefusesWhatIsNoByteLevelBpe) {
   EXPECT_EQ(error_after([](json& d) { d["pre_tokenizer"]["use_regex"] = false; }),
             "4: t.json: pre_tokenizer.use_regex is false (expected true: GPT-2's pattern)");
   EXPECT_EQ(error_after([](json& d) {
-              d["post_processor"] = {{"type", "TemplateProcessing"}};
+              d["post_processor"] = {{"type", "BertProcessing"}};
             }),
-            "4: t.json: post_processor.type is \"TemplateProcessing\" (expected \"ByteLevel\")");
+            "4: t.json: post_processor.type is \"BertProcessing\" (expected \"ByteLevel\")");
+  EXPECT_EQ(error_after([](json& d) {
+              d["post_processor"] = json::parse(R"({"type": "TemplateProcessing", "single": [
+                  {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]})");
+            }),
+            "4: t.json: post_processor adds tokens to the text (expected none: text is encoded as it is)");
   EXPECT_EQ(error_after([](json& d) { d["decoder"]["type"] = "WordPiece"; }),
             "4: t.json: decoder.type is \"WordPiece\" (expected \"ByteLevel\")");
   EXPECT_EQ(error_after([](json& d) { d["model"]["byte_fallback"] = true; }),
@@ -160,7 +170,9 @@ TEST(TokenizerFiles, NameWhatIsMissingOrNoFile) {
     return error_of([&] { Tokenizer::load(name.empty() ? folder.path() : folder / name); }, folder.path());
   };
   EXPECT_EQ(load("none.json"), "4: none.json: cannot be opened (No such file or directory)");
-  EXPECT_EQ(load(""), "4: : no tokenizer in this folder (expected tokenizer.json, or encoder.json and vocab.bpe)");
+  EXPECT_EQ(load(""),
+            "4: : no tokenizer in this folder (expected tokenizer.json, encoder.json and vocab.bpe, or vocab.json and "
+            "merges.txt)");
   write_file(folder / "encoder.json", "{}");
   EXPECT_EQ(load(""), "4: vocab.bpe: cannot be opened (No such file or directory)");
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
@@ -182,6 +194,12 @@ TEST(TokenizerFiles, RefusesBrokenGpt2Files) {
     return error_of([&] { Tokenizer::load(folder.path()); }, folder.path());
   };
   EXPECT_EQ(load(vocabulary.dump(), "#version: 0.2\r\nl o\r\n\r\n"), "no error");
+  {
+    const TemporaryFolder renamed;  // as Hugging Face names the same two files
+    write_file(renamed / "vocab.json", vocabulary.dump());
+    write_file(renamed / "merges.txt", "l o\n");
+    EXPECT_EQ(Tokenizer::load(renamed.path()).hash(), Tokenizer::load(folder.path()).hash());
+  }
   EXPECT_EQ(load("[]", ""), "4: encoder.json: is an array (expected an object)");
   EXPECT_EQ(load("{\"a\": null}", ""), "4: encoder.json: the id of \"a\" is null (expected an integer)");
   EXPECT_EQ(load("{}", ""), "4: encoder.json: no token for the byte 0x00 (a byte-level vocabulary has all 256)");

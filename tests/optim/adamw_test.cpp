@@ -1,0 +1,114 @@
+#include "src/optim/adamw.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace nll {
+
+namespace {
+
+struct Setup {
+  Setup() : backend(make_backend("cpu", 2)), table(ParameterTable::gpt2(model())) {
+    const std::int64_t n = table.stored_elements();
+    storage = backend.device->allocate(8 * n);
+    weights = storage.tensor(0, DType::f32, {n});
+    gradients = storage.tensor(4 * n, DType::f32, {n});
+    for (std::int64_t i = 0; i < n; ++i) {
+      weights.as<float>()[i] = 0.5f;
+      gradients.as<float>()[i] = i % 2 == 0 ? 1e-3f : -2e-3f;
+    }
+  }
+  static ModelConfig model() {
+    ModelConfig config;
+    config.layers = 1;
+    config.heads = 1;
+    config.width = 8;
+    config.context = 4;
+    config.vocabulary = 16;
+    return config;
+  }
+  Backend backend;
+  ParameterTable table;
+  Buffer storage;
+  Tensor weights, gradients;
+};
+
+}  // namespace
+
+TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
+  Setup setup;
+  setup.backend.device->zero(setup.gradients);
+  OptimizerConfig config;
+  config.weight_decay = 0.1;
+  AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
+  optimizer.step(setup.weights, setup.gradients, 0.01, 1);
+  for (const ParameterSpec& spec : setup.table.specs()) {
+    const float* w = parameter_view(spec, setup.weights).as<float>();
+    for (std::int64_t i = 0; i < spec.size(); ++i) {
+      EXPECT_NEAR(w[i], spec.vector ? 0.5 : 0.5 * (1 - 0.01 * 0.1), 1e-7) << spec.name;
+    }
+    EXPECT_EQ(spec.decay, !spec.vector) << spec.name;
+  }
+}
+
+TEST(AdamWOptimizer, FollowsItsFormulaInDouble) {
+  Setup setup;
+  OptimizerConfig config;
+  config.clip_norm = 0;
+  AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
+  double w = 0.5, m = 0, v = 0;
+  const double g = 1e-3, rate = 1e-2;
+  for (int t = 1; t <= 5; ++t) {
+    optimizer.step(setup.weights, setup.gradients, rate, t);
+    m = config.beta1 * m + (1 - config.beta1) * g;
+    v = config.beta2 * v + (1 - config.beta2) * g * g;
+    const double update =
+        m / (1 - std::pow(config.beta1, t)) / (std::sqrt(v / (1 - std::pow(config.beta2, t))) + config.epsilon);
+    w -= rate * (update + config.weight_decay * w);
+    EXPECT_NEAR(setup.weights.as<float>()[0], w, 5e-7) << "update " << t;  // a few roundings of 0.5 in FP32
+  }
+}
+
+TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
+  Setup large, scaled;
+  double squares = 0;
+  const std::int64_t n = large.table.stored_elements();
+  for (std::int64_t i = 0; i < n; ++i) {
+    large.gradients.as<float>()[i] *= 1000;
+    squares += std::pow(static_cast<double>(large.gradients.as<float>()[i]), 2);
+  }
+  const double norm = std::sqrt(squares);
+  for (std::int64_t i = 0; i < n; ++i)
+    scaled.gradients.as<float>()[i] = static_cast<float>(large.gradients.as<float>()[i] / norm);
+  OptimizerConfig config;
+  config.clip_norm = 1;
+  config.epsilon = 1e-3;  // large enough that the scale of the gradient shows
+  AdamWOptimizer first(config, large.table, *large.backend.ops, *large.backend.device);
+  AdamWOptimizer second(config, scaled.table, *scaled.backend.ops, *scaled.backend.device);
+  EXPECT_NEAR(first.step(large.weights, large.gradients, 1e-2, 1), norm, 1e-6 * norm);
+  EXPECT_NEAR(second.step(scaled.weights, scaled.gradients, 1e-2, 1), 1.0, 1e-6);
+  for (std::int64_t i = 0; i < n; ++i)
+    EXPECT_NEAR(large.weights.as<float>()[i], scaled.weights.as<float>()[i], 1e-6) << i;
+}
+
+TEST(AdamWOptimizer, ANonFiniteGradientLeavesWeightsAndMomentsUntouched) {
+  for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    Setup setup;
+    AdamWOptimizer optimizer(OptimizerConfig{}, setup.table, *setup.backend.ops, *setup.backend.device);
+    optimizer.step(setup.weights, setup.gradients, 1e-2, 1);
+    const std::int64_t n = setup.table.stored_elements();
+    const auto copy = [&](Tensor t) { return std::vector<float>(t.as<float>(), t.as<float>() + n); };
+    const std::vector<float> w = copy(setup.weights), m = copy(optimizer.first_moment()),
+                             v = copy(optimizer.second_moment());
+    setup.gradients.as<float>()[n / 2] = bad;
+    EXPECT_FALSE(std::isfinite(optimizer.step(setup.weights, setup.gradients, 1e-2, 2)));
+    EXPECT_EQ(copy(setup.weights), w);
+    EXPECT_EQ(copy(optimizer.first_moment()), m);
+    EXPECT_EQ(copy(optimizer.second_moment()), v);
+  }
+}
+
+}  // namespace nll
