@@ -90,6 +90,7 @@ struct Ops {
   // 1/sqrt(D) y (B,T,C) = softmax(q k^T / sqrt(D)) v over keys <= query; lse (B,H,T) = its log-sum-exp. No (T,T)
   // buffer.
   virtual void attention(Tensor y, Tensor lse, Tensor qkv, std::int64_t heads) = 0;
+  // dqkv is not qkv.
   virtual void attention_backward(Tensor dqkv, Tensor dy, Tensor y, Tensor lse, Tensor qkv, std::int64_t heads) = 0;
   // Decoding: qkv (B,S,3C) holds S new positions that begin at `position`; their k, v are stored into the caches
   // (B,context,C) and y (B,S,C) attends to everything up to each of them.

@@ -91,6 +91,7 @@ void CpuOps::attention_backward(Tensor dqkv, Tensor dy, Tensor y, Tensor lse, Te
   const float* gradient = expect_rows(dy, "dy", n, shape.width);
   float *forward = expect_rows(y, "y", n, shape.width), *log_sums = expect_size(lse, "lse", all_heads * shape.time);
   const float* in = qkv.as<float>();
+  CHECK(out != in);  // keys are read again after their gradients are written
   const auto head_at = [&](std::int64_t index) {
     AttentionHead head = head_of(shape, index, in, forward, log_sums);
     head.dy = gradient + (head.y - forward);

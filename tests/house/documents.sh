@@ -19,9 +19,9 @@ for document in "${documents[@]}"; do
   done < <(grep -noE '\b(scripts|configs|kernels|src|tests|cmake)/[A-Za-z0-9_./-]*\.(sh|py|json|cpp|h|cu|cuh|cmake|txt)\b' "$document" || true)
   # Verbs, where a command line or `nll verb` stands.
   while IFS=: read -r line target; do
-    verb=${target##* }
+    verb=${target##*nll }; verb=${verb%[ \`]}
     [[ -e src/cli/$verb.cpp ]] || fault "$document:$line: \`nll $verb\`, but there is no src/cli/$verb.cpp"
-  done < <(grep -noE '(^ *(\$ )?|`|build/cpu/)nll [a-z]+\b' "$document" || true)
+  done < <(grep -noE '(^ *(\$ )?|`|build/cpu/)nll [a-z]+($|[ `])' "$document" || true)
 done
 [[ $status -eq 0 ]] && echo "documents: ${#documents[@]} looked at, everything they name exists"
 exit $status

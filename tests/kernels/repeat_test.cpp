@@ -112,6 +112,7 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   const Tensor w_qkv = machine.make({width, 3 * width}), b_qkv = machine.make({3 * width}),
                dh = machine.make({n, width});
   const Tensor m = machine.make({vocabulary, width}), v = machine.make({vocabulary, width});
+  const Tensor dqkv = machine.make({batch, time, 3 * width});
   TokenStatistics statistics;
   statistics.logp = mean;
   const HeadShape shape{vocabulary - 3, 1, 20, 1};
@@ -127,7 +128,7 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"layernorm_backward",
        [&] { ops.layernorm_backward(x, Into::add, y, dropout, gain, gain, Into::add, y, x, gain, mean, rstd); }},
       {"attention", [&] { ops.attention(y, lse, qkv, heads); }},
-      {"attention_backward", [&] { ops.attention_backward(qkv, x, y, lse, qkv, heads); }},
+      {"attention_backward", [&] { ops.attention_backward(dqkv, x, y, lse, qkv, heads); }},
       {"attention_cached", [&] { ops.attention_cached(y, cache, cache, qkv, 0, heads); }},
       {"head_logits", [&] { ops.head_logits(logits, x, wte); }},
       {"cross_entropy", [&] { ops.cross_entropy(statistics, logits, targets, shape); }},

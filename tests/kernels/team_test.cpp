@@ -40,7 +40,9 @@ TEST(ThreadTeam, RethrowsWhatTheLowestThreadThrew) {
     }
   }
   int calls = 0;
-  team.run([&](int thread) { calls += thread == 0 ? 1 : 0; });
+  team.run([&](int thread) {
+    if (thread == 0) ++calls;
+  });
   EXPECT_EQ(calls, 1);
 }
 

@@ -10,8 +10,8 @@ namespace nll {
 
 namespace {
 
-struct Setup {
-  Setup() : backend(make_backend("cpu", 2)), table(ParameterTable::gpt2(model())) {
+struct SmallModel {
+  SmallModel() : backend(make_backend("cpu", 2)), table(ParameterTable::gpt2(model())) {
     const std::int64_t n = table.stored_elements();
     storage = backend.device->allocate(8 * n);
     weights = storage.tensor(0, DType::f32, {n});
@@ -39,7 +39,7 @@ struct Setup {
 }  // namespace
 
 TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
-  Setup setup;
+  SmallModel setup;
   setup.backend.device->zero(setup.gradients);
   OptimizerConfig config;
   config.weight_decay = 0.1;
@@ -55,7 +55,7 @@ TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
 }
 
 TEST(AdamWOptimizer, FollowsItsFormulaInDouble) {
-  Setup setup;
+  SmallModel setup;
   OptimizerConfig config;
   config.clip_norm = 0;
   AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
@@ -73,7 +73,7 @@ TEST(AdamWOptimizer, FollowsItsFormulaInDouble) {
 }
 
 TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
-  Setup large, scaled;
+  SmallModel large, scaled;
   double squares = 0;
   const std::int64_t n = large.table.stored_elements();
   for (std::int64_t i = 0; i < n; ++i) {
@@ -96,7 +96,7 @@ TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
 
 TEST(AdamWOptimizer, ANonFiniteGradientLeavesWeightsAndMomentsUntouched) {
   for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    Setup setup;
+    SmallModel setup;
     AdamWOptimizer optimizer(OptimizerConfig{}, setup.table, *setup.backend.ops, *setup.backend.device);
     optimizer.step(setup.weights, setup.gradients, 1e-2, 1);
     const std::int64_t n = setup.table.stored_elements();

@@ -43,6 +43,10 @@ NLL_INLINE void pack_columns(float* tile, const float* x, std::int64_t stride, s
 
 NLL_INLINE float softmax_scale(std::int64_t head_size) { return 1.0f / __builtin_sqrtf(static_cast<float>(head_size)); }
 
+// Within a block, scores are in units of ln 2: e^s = 2^(s / ln 2).
+constexpr float per_ln2 = 1.44269504f;
+constexpr float ln2 = 0.693147181f;
+
 // How many of the keys of the block that begins at `first_key` the last of 4 queries from `first_query` on may see.
 NLL_INLINE std::int64_t visible_keys(std::int64_t first_query, std::int64_t first_key) {
   const std::int64_t visible = first_query + tile_rows - first_key;
@@ -73,7 +77,7 @@ void attention_head(const AttentionHead& head, std::int64_t first_block, std::in
     const std::int64_t begin = query_block * block;
     const std::int64_t count = begin + block < head.queries ? block : head.queries - begin;
     const std::int64_t first_position = head.first_position + begin;
-    pack_rows(q, head.q, head.q_stride, begin, head.queries, size, padded, softmax_scale(size));
+    pack_rows(q, head.q, head.q_stride, begin, head.queries, size, padded, softmax_scale(size) * per_ln2);
     for (std::int64_t i = 0; i < block; ++i) {
       largest[i] = -__builtin_huge_valf();
       denominator[i] = 0;
@@ -103,12 +107,12 @@ void attention_head(const AttentionHead& head, std::int64_t first_block, std::in
           const float next = row_largest > largest[i] ? row_largest : largest[i];
           Floats sum{};
           for (std::int64_t c = 0; c < columns; c += width) {
-            const Floats p = exponential(load(row + c) - next);
+            const Floats p = power_of_two_of(load(row + c) - next);
             store(row + c, p);
             sum += p;
           }
           if (next != largest[i]) {
-            const float shrink = first_key == 0 ? 0.0f : exponential(broadcast(largest[i] - next))[0];
+            const float shrink = first_key == 0 ? 0.0f : power_of_two_of(broadcast(largest[i] - next))[0];
             denominator[i] *= shrink;
             for (std::int64_t d = 0; d < padded; d += width)
               store(o + i * padded + d, load(o + i * padded + d) * shrink);
@@ -123,7 +127,7 @@ void attention_head(const AttentionHead& head, std::int64_t first_block, std::in
       float* y = head.y + (begin + i) * head.y_stride;
       const float inverse = 1.0f / denominator[i];
       for_vectors(size, [&](auto at) NLL_BODY { at.put(y, at.get(o + i * padded) * inverse); });
-      if (head.lse != nullptr) head.lse[begin + i] = largest[i] + __builtin_logf(denominator[i]);
+      if (head.lse != nullptr) head.lse[begin + i] = largest[i] * ln2 + __builtin_logf(denominator[i]);
     }
   }
 }

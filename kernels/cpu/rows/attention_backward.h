@@ -32,16 +32,17 @@ std::int64_t attention_backward_scratch(std::int64_t queries, std::int64_t head_
   return rows * (3 * padded + 2) + block * (5 * padded + 2 * block) + 64;
 }
 
-// q (scaled), dy, lse and D of query blocks [first, last); padded queries get lse = inf, so that their P is 0.
+// q (scaled), dy, lse (in units of ln 2) and D of query blocks [first, last); padded queries get lse = inf, so that
+// their P is 0.
 NLL_INLINE void prepare_queries(const AttentionHead& head, const BackwardSpace& space, std::int64_t first,
                                 std::int64_t last) {
   for (std::int64_t begin = first * block; begin < last * block; begin += block) {
     pack_rows(space.q + begin * space.padded, head.q, head.q_stride, begin, head.queries, space.size, space.padded,
-              softmax_scale(space.size));
+              softmax_scale(space.size) * per_ln2);
     pack_rows(space.dy + begin * space.padded, head.dy, head.y_stride, begin, head.queries, space.size, space.padded,
               1);
     for (std::int64_t i = begin; i < begin + block; ++i) {
-      space.lse[i] = i < head.queries ? head.lse[i] : __builtin_huge_valf();
+      space.lse[i] = i < head.queries ? head.lse[i] * per_ln2 : __builtin_huge_valf();
       space.dot[i] = 0;
       if (i >= head.queries) continue;
       Floats sum{};
@@ -78,7 +79,7 @@ NLL_INLINE void pair_probabilities(const BackwardSpace& space, std::int64_t quer
       float* ds = space.ds + i * block;
       const float lse = space.lse[begin + i], dot = space.dot[begin + i];
       for (std::int64_t c = 0; c < columns; c += width) {
-        const Floats probability = exponential(load(p + c) - lse);
+        const Floats probability = power_of_two_of(load(p + c) - lse);
         store(p + c, probability);
         store(ds + c, probability * (load(ds + c) - dot));
       }
@@ -132,7 +133,7 @@ NLL_INLINE void write_key_gradients(const AttentionHead& head, const BackwardSpa
     float* dk = head.dk + (begin + i) * head.kv_stride;
     float* dv = head.dv + (begin + i) * head.kv_stride;
     for_vectors(space.size, [&](auto at) NLL_BODY {
-      at.put(dk, at.get(space.dk + i * space.padded));
+      at.put(dk, at.get(space.dk + i * space.padded) * ln2);  // q carried its inverse
       at.put(dv, at.get(space.dv + i * space.padded));
     });
   }
