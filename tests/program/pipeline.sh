@@ -41,5 +41,13 @@ trained=$(grep '"validation"' run/metrics.jsonl | tail -n 1 | sed -E 's/.*"loss"
 "$NLL" train tiny.json --set run.directory=second --set run.initial_weights=run/checkpoints/step_00000040 --steps 2 2> second.log || { cat second.log; fail "initial_weights"; }
 "$NLL" bench --model tiny.json --batch 2 --context 16 --steps 2 --json > bench.json || fail "bench"
 grep -q '"tokens_per_second"' bench.json || fail "bench --json has no tokens_per_second"
+# Memory that runs out is found before the first step, and leaves nothing behind. (Sanitizers need the address space.)
+if ! nm -D "$NLL" 2> /dev/null | grep -q -E '__(asan|tsan)'; then
+  code=0
+  (ulimit -v 400000; "$NLL" train tiny.json --set run.directory=third --set model.width=1024 --set model.layers=16 2> memory.log) || code=$?
+  [ $code -eq 5 ] || { cat memory.log; fail "too little memory gave exit code $code"; }
+  grep -q 'error: .*needed' memory.log || fail "too little memory is not explained"
+  [ ! -e third ] || fail "too little memory left a run folder"
+fi
 "$NLL" config | grep -q learning_rate || fail "config"
 echo "from text to sample: all verbs work"
