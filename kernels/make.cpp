@@ -13,7 +13,7 @@ Backend::~Backend() = default;
 Backend make_backend(const std::string& kind, int threads, const std::string& instructions) {
   if (kind == "cpu" || kind == "auto") return cpu::make_cpu_backend(threads, instructions);
   if (kind == "cuda") {
-    throw Error(Exit::usage, "device: \"cuda\" (this build has no CUDA)", "use \"cpu\", or build the preset cuda");
+    throw Error(Exit::usage, "device: \"cuda\" (this build has no CUDA)", "use \"cpu\" or \"auto\"");
   }
   throw Error(Exit::usage, "device: \"" + kind + "\" (expected auto or cpu)");
 }

@@ -37,8 +37,12 @@ ThreadTeam::ThreadTeam(int threads) : size_(threads) {
   // With more threads than cores a polling thread would take the core from one that has work.
   spins_ = threads <= static_cast<int>(std::thread::hardware_concurrency()) ? polling_rounds : 0;
   exceptions_.resize(static_cast<std::size_t>(threads));
+  if (sched_getaffinity(0, sizeof(allowed_), &allowed_) != 0) CPU_ZERO(&allowed_);
+  core_ = std::make_unique<std::atomic<int>[]>(static_cast<std::size_t>(threads));
+  for (int thread = 0; thread < threads; ++thread) core_[static_cast<std::size_t>(thread)] = -1;
   threads_.reserve(static_cast<std::size_t>(threads - 1));
   for (int thread = 1; thread < threads; ++thread) threads_.emplace_back([this, thread] { work(thread); });
+  run([](int) {});  // everybody is up, each on a core of its own
 }
 
 ThreadTeam::~ThreadTeam() {
@@ -46,6 +50,30 @@ ThreadTeam::~ThreadTeam() {
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+}
+
+// Keeps the threads on different cores. Some schedulers (small virtual machines) wake a thread on the core of the one
+// that woke it and leave it there, next to an idle core: then a team of two is no faster than one. Who begins to work
+// on the core of another moves: a thread of the team stays away from the lower ones' cores from then on; the caller,
+// whose affinity is not ours to change, gets it back at once, having moved.
+void ThreadTeam::settle(int thread) {
+  const int core = sched_getcpu();
+  core_[static_cast<std::size_t>(thread)].store(core, std::memory_order_relaxed);
+  if (core < 0 || size_ > CPU_COUNT(&allowed_)) return;
+  bool shared = false;
+  cpu_set_t others = allowed_;
+  const int end = thread == 0 ? size_ : thread;
+  for (int other = thread == 0 ? 1 : 0; other < end; ++other) {
+    const int taken = core_[static_cast<std::size_t>(other)].load(std::memory_order_relaxed);
+    shared = shared || taken == core;
+    if (taken >= 0) CPU_CLR(static_cast<std::size_t>(taken), &others);
+  }
+  if (!shared || CPU_COUNT(&others) == 0) return;
+  cpu_set_t before;
+  if (thread == 0 && sched_getaffinity(0, sizeof(before), &before) != 0) return;
+  if (sched_setaffinity(0, sizeof(others), &others) != 0) return;
+  if (thread == 0) sched_setaffinity(0, sizeof(before), &before);
+  core_[static_cast<std::size_t>(thread)].store(sched_getcpu(), std::memory_order_relaxed);
 }
 
 void ThreadTeam::call_and_keep_exception(int thread) {
@@ -62,6 +90,7 @@ void ThreadTeam::dispatch(Call call, void* context) {
   call_ = call;
   context_ = context;
   if (size_ > 1) {
+    settle(0);
     pending_.store(static_cast<std::uint32_t>(size_ - 1), std::memory_order_relaxed);
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
@@ -85,6 +114,7 @@ void ThreadTeam::work(int thread) {
   while (true) {
     seen = wait_for_change(round_, seen, spins_);
     if (stop_) return;
+    settle(thread);
     call_and_keep_exception(thread);
     if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
   }

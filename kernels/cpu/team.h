@@ -1,9 +1,13 @@
 // ThreadTeam: the threads of a CPU backend. They live as long as the backend; every op hands them one function each.
 #pragma once
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace nll::cpu {
@@ -55,6 +59,7 @@ class ThreadTeam {
   void dispatch(Call call, void* context);
   void work(int thread);
   void call_and_keep_exception(int thread);
+  void settle(int thread);
 
   int size_;
   int spins_;  // how long a thread polls before it sleeps
@@ -63,6 +68,8 @@ class ThreadTeam {
   bool stop_ = false;
   bool running_ = false;
   std::vector<std::exception_ptr> exceptions_;
+  cpu_set_t allowed_{};                                // cores of this process
+  std::unique_ptr<std::atomic<int>[]> core_;           // of each thread, when it last began to work
   alignas(64) std::atomic<std::uint32_t> round_{0};    // grows by one with each piece of work
   alignas(64) std::atomic<std::uint32_t> pending_{0};  // threads still working on it
   std::vector<std::thread> threads_;

@@ -63,18 +63,20 @@ Exit plan(const PlanOptions& options) {
     return Exit::done;
   }
   std::string text = fmt::format(
-      "{}\n  parameters        {:>16}   {}\n  FLOPs per token   {:>16.4g}   forward and backward, 6 N + 6 L C T\n",
+      "{}\n  parameters              {:>16}   {}\n  FLOPs per token         {:>16.4g}   forward and backward, 6 N + 6 "
+      "L C T\n",
       options.config, plan.parameters, human_count(static_cast<double>(plan.parameters)), plan.flops_per_token);
   text += fmt::format(
-      "  batch             {:>16}   tokens a step: {} rank{} x {} micro-batches x {} sequences x {} tokens\n",
-      config.batch.tokens_per_step, plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches, plan.sequences,
-      config.model.context);
+      "  batch                   {:>16}   tokens a step: {} rank{} x {} micro-batch{} x {} sequence{} x {} tokens\n",
+      config.batch.tokens_per_step, plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches,
+      plan.micro_batches == 1 ? "" : "es", plan.sequences, plan.sequences == 1 ? "" : "s", config.model.context);
   text += fmt::format("memory of one rank (FP32)\n");
   for (const ArenaPlan& arena : plan.arenas)
-    text += fmt::format("  {:<17} {:>16}   {}\n", arena.name(), arena.bytes(), human_bytes(arena.bytes()));
-  text += fmt::format("  {:<17} {:>16}   {}\n", "together", plan.bytes(), human_bytes(plan.bytes()));
+    text += fmt::format("  {:<23} {:>16}   {}\n", arena.name(), arena.bytes(), human_bytes(arena.bytes()));
+  text += fmt::format("  {:<23} {:>16}   {}\n", "together", plan.bytes(), human_bytes(plan.bytes()));
   text += fmt::format(
-      "time ({})\n  a step            {:>16}   at least: matrix work alone, at that rate\n  the run           {:>16}   "
+      "time ({})\n  a step                  {:>16}   at least: matrix work alone, at that rate\n  the run              "
+      "   {:>16}   "
       "{} steps, {} tokens\n",
       source, human_seconds(floor), human_seconds(floor * steps), config.schedule.steps,
       human_count(tokens_per_step * steps));

@@ -18,7 +18,7 @@ ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64
                     ActivationSlots* slots) {
   const std::int64_t N = checked_product(sequences, context), C = model.width;
   const bool training = pass == Pass::training;
-  ArenaPlan plan("activations");
+  ArenaPlan plan(training ? "activations" : "evaluation activations");
   ActivationSlots made{};
   const auto f32 = [&](const std::string& name, std::int64_t width) { return plan.add(name, DType::f32, {N, width}); };
   const auto row = [&](const std::string& name) { return plan.add(name, DType::f32, {N}); };

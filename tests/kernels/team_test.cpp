@@ -51,6 +51,15 @@ TEST(ThreadTeam, RefusesWorkFromWithinWork) {
   EXPECT_THROW(team.run([&](int) { team.run([](int) {}); }), std::logic_error);
 }
 
+TEST(ThreadTeam, LeavesTheCallersAffinityAsItWas) {
+  cpu_set_t before, after;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  ThreadTeam team(CPU_COUNT(&before));
+  for (int round = 0; round < 100; ++round) team.run([](int) {});
+  ASSERT_EQ(sched_getaffinity(0, sizeof(after), &after), 0);
+  EXPECT_TRUE(CPU_EQUAL(&before, &after));
+}
+
 TEST(PartOf, CoversEverythingOnceAtMultiplesOfTheUnit) {
   for (const std::int64_t count : {0, 1, 5, 64, 65, 1000}) {
     for (const std::int64_t unit : {1, 16, 64}) {
