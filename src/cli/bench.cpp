@@ -57,6 +57,8 @@ Exit bench(const BenchOptions& options, Invocation& invocation) {
       out["tokens_per_second"] = tokens / step.seconds;
       out["step_seconds"] = step.seconds;
       out["gflops"] = gflops;
+      out["seconds"] = {
+          {"forward", step.forward}, {"head", step.head}, {"backward", step.backward}, {"update", step.update}};
     }
     out["sgemm_gflops"] = sgemm;
     out["bandwidth_gbytes"] = benchmark.bandwidth_gbytes();
@@ -89,6 +91,8 @@ Exit bench(const BenchOptions& options, Invocation& invocation) {
         "of sgemm\n",
         step.seconds * 1e3, options.steps, step.fastest * 1e3, step.slowest * 1e3, tokens / step.seconds, gflops,
         100 * gflops / sgemm);
+    text += fmt::format("  forward {:.1f} ms, head {:.1f} ms, backward {:.1f} ms, norm and AdamW {:.1f} ms\n",
+                        step.forward * 1e3, step.head * 1e3, step.backward * 1e3, step.update * 1e3);
   }
   print(text);
   return Exit::done;

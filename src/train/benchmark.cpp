@@ -189,22 +189,37 @@ StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_request
   const Tensor coefficients = filled({N, 4});
   device_.upload(coefficients, host.data());
   std::vector<float> logp(static_cast<std::size_t>(N));
-  std::vector<double> seconds;
+  std::vector<double> whole, forward, head_part, backward, update;
   for (int i = 0; i <= count && !stop_requested(); ++i) {
-    const double taken = seconds_of(
-        [&] {
-          const Tensor hidden = gpt.forward(w, tokens);
-          const TokenStatistics statistics =
-              head.train(gpt.dhidden(), g.wte, Into::write, hidden, targets, coefficients, w.wte);
-          gpt.backward(w, g, Into::write, gpt.dhidden());
-          device_.download(logp.data(), statistics.logp);
-          optimizer.step(weights, gradients, 1e-4, i + 1);
-        },
-        device_);
-    if (i > 0) seconds.push_back(taken);  // the first step grows scratch memory
+    Tensor hidden;
+    TokenStatistics statistics;
+    const double parts[] = {
+        seconds_of([&] { hidden = gpt.forward(w, tokens); }, device_),
+        seconds_of(
+            [&] { statistics = head.train(gpt.dhidden(), g.wte, Into::write, hidden, targets, coefficients, w.wte); },
+            device_),
+        seconds_of([&] { gpt.backward(w, g, Into::write, gpt.dhidden()); }, device_),
+        seconds_of(
+            [&] {
+              device_.download(logp.data(), statistics.logp);
+              optimizer.step(weights, gradients, 1e-4, i + 1);
+            },
+            device_)};
+    if (i == 0) continue;  // the first step grows scratch memory
+    whole.push_back(parts[0] + parts[1] + parts[2] + parts[3]);
+    forward.push_back(parts[0]);
+    head_part.push_back(parts[1]);
+    backward.push_back(parts[2]);
+    update.push_back(parts[3]);
   }
   buffers_.clear();
-  return seconds.empty() ? StepTiming{} : summary(seconds);
+  if (whole.empty()) return {};
+  StepTiming timing = summary(whole);
+  timing.forward = summary(forward).seconds;
+  timing.head = summary(head_part).seconds;
+  timing.backward = summary(backward).seconds;
+  timing.update = summary(update).seconds;
+  return timing;
 }
 
 }  // namespace nll

@@ -20,7 +20,8 @@ struct OpTiming {
 };
 
 struct StepTiming {
-  double seconds = 0, fastest = 0, slowest = 0;  // median and range
+  double seconds = 0, fastest = 0, slowest = 0;            // median and range
+  double forward = 0, head = 0, backward = 0, update = 0;  // medians of its parts
 };
 
 class Benchmark {
