@@ -36,6 +36,21 @@ struct AttentionHead {
   float *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
 
+// A matrix product on one thread: c (rows, columns) = op(a) (rows, depth) op(b) (depth, columns) + beta c + bias.
+struct ProductBlock {
+  std::int64_t rows = 0, columns = 0, depth = 0;  // all positive
+  const float* a = nullptr;
+  std::int64_t a_stride = 0;
+  bool a_transposed = false;  // stored (depth, rows)
+  const float* b = nullptr;
+  std::int64_t b_stride = 0;
+  bool b_transposed = false;  // stored (columns, depth)
+  float* c = nullptr;
+  std::int64_t c_stride = 0;
+  float beta = 0;               // 0: c is not read
+  const float* bias = nullptr;  // (columns), or null
+};
+
 struct AdamWStep {
   float beta1, beta2, gradient_scale;
   float decay;  // 1 - learning_rate * weight_decay
@@ -63,6 +78,11 @@ struct RowKernels {
   // sum (+)= column sums of x (rows, n)
   void (*column_sums)(float* sum, const float* x, std::int64_t rows, std::int64_t n, std::int64_t x_stride,
                       bool accumulate);
+
+  // ---- matrix product: null where this instruction set leaves it to OpenBLAS ----
+  void (*product)(const ProductBlock& block, float* scratch);
+  std::int64_t product_scratch;                // floats, aligned to 64 bytes
+  std::int64_t product_rows, product_columns;  // of the micro-kernel's tile: good places to cut
 
   // ---- norm ----
   void (*layernorm)(float* y, float* mean, float* rstd, const float* x, const float* weight, const float* bias,

@@ -111,7 +111,10 @@ void write_logits(const EvalOptions& options, const OpenModel& model, Backend& b
 
 std::string table(const Evaluation& e, const std::string& model, const std::string& data) {
   std::string text = fmt::format("{} on {}: {} tokens, {} bytes\n", model, data, e.tokens, e.bytes);
-  for (const auto& [name, value] : fields(e)) text += fmt::format("  {:<22} {:.4f}\n", name, value);
+  for (const auto& [name, value] : fields(e)) {
+    const bool count = name == "tokens" || name == "bytes" || name == "characters";
+    text += fmt::format("  {:<22} {:>10.{}f}\n", name, value, count ? 0 : 4);
+  }
   text += "  calibration: share of tokens, confidence, accuracy\n";
   for (const CalibrationBin& bin : e.calibration) {
     if (bin.count == 0) continue;
@@ -124,8 +127,7 @@ std::string table(const Evaluation& e, const std::string& model, const std::stri
 
 Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   Backend backend = make_backend("auto", static_cast<int>(options.threads));
-  const OpenModel model =
-      open_model(posix_file_ops(), options.model, *backend.device, warn_of_refused(invocation.console));
+  const OpenModel model = open_shown(options.model, *backend.device, invocation.console);
   if (!options.logits.empty()) {
     if (options.text.empty()) throw Error(Exit::usage, "--logits: needs the text to compute them for (--text FILE)");
     write_logits(options, model, backend);

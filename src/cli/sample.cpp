@@ -25,8 +25,7 @@ struct SampleOptions {
 Exit sample(const SampleOptions& options, Invocation& invocation) {
   check_sampling(options.rules);
   Backend backend = make_backend("auto", static_cast<int>(options.threads));
-  const OpenModel model =
-      open_model(posix_file_ops(), options.model, *backend.device, warn_of_refused(invocation.console));
+  const OpenModel model = open_shown(options.model, *backend.device, invocation.console);
   if (!model.tokenizer)
     throw Error(Exit::bad_data, model.folder + ": has no tokenizer, so it cannot read or write text");
   std::string prompt = options.prompt;

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "src/report/console.h"
+#include "src/train/model_folder.h"
 
 namespace nll {
 
@@ -32,6 +33,9 @@ std::string verb_meant(const CLI::App& app, const std::string& word);
 
 // Tells the user of a checkpoint that was passed over.
 std::function<void(const std::string& folder, const std::string& why)> warn_of_refused(Console& console);
+
+// Opens a model for reading with a line of progress where it takes long.
+OpenModel open_shown(const std::string& path, Device& device, Console& console);
 
 // Prints to standard output; Error(io) when that fails, so that a full disk or a closed pipe is never silent success.
 void print(const std::string& text);

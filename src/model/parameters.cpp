@@ -117,7 +117,8 @@ GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tens
   return views;
 }
 
-void initialize(const ParameterTable& table, std::uint64_t seed, Device& device, Tensor arena) {
+void initialize(const ParameterTable& table, std::uint64_t seed, Device& device, Tensor arena,
+                const ParameterProgress& progress) {
   std::vector<float> values;
   for (std::size_t i = 0; i < table.specs().size(); ++i) {
     const ParameterSpec& spec = table.specs()[i];
@@ -125,6 +126,7 @@ void initialize(const ParameterTable& table, std::uint64_t seed, Device& device,
     if (spec.init == Init::normal) fill_normal(seed, i, spec.deviation, values.data(), spec.size());
     device.upload(parameter_view(spec, arena), values.data());
     device.synchronize();  // `values` is reused
+    if (progress) progress(spec.offset + spec.stored_size(), table.stored_elements());
   }
 }
 

@@ -3,6 +3,7 @@
 // GPT-2.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,11 @@ GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tens
 // The published part of one parameter in an arena: (rows, columns), or (columns) for a vector.
 Tensor parameter_view(const ParameterSpec& spec, Tensor arena);
 
+// Told elements done and in all, after each parameter.
+using ParameterProgress = std::function<void(std::int64_t done, std::int64_t total)>;
+
 // Fills the weights: a function of (seed, parameter, element) only.
-void initialize(const ParameterTable& table, std::uint64_t seed, Device& device, Tensor arena);
+void initialize(const ParameterTable& table, std::uint64_t seed, Device& device, Tensor arena,
+                const ParameterProgress& progress = {});
 
 }  // namespace nll

@@ -179,11 +179,12 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
 }
 
 void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor arena) {
+                  Tensor arena, const ParameterProgress& progress) {
   check_weights(folder, place, table);
   const SafetensorsFile file = folder.weights();
   for (const ParameterSpec& spec : table.specs()) {
     const Buffer values = read_into(file, stored_name(file, spec), spec, device, parameter_view(spec, arena));
+    if (progress) progress(spec.offset + spec.stored_size(), table.stored_elements());
     if (spec.name != embedding || !file.header().tensors.contains("lm_head.weight")) continue;
     const Buffer head = host_buffer(values.bytes());
     file.read("lm_head.weight", head.tensor(0, DType::f32, {spec.rows, spec.columns}));
@@ -194,7 +195,7 @@ void load_weights(const CheckpointFolder& folder, const std::string& place, cons
 }
 
 void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor first, Tensor second) {
+                  Tensor first, Tensor second, const ParameterProgress& progress) {
   const SafetensorsFile file = folder.optimizer();
   const auto& stored = file.header().tensors;
   if (stored.size() != 2 * table.specs().size()) {
@@ -206,6 +207,8 @@ void load_moments(const CheckpointFolder& folder, const std::string& place, cons
       const std::string name = moment + spec.name;
       if (!stored.contains(name)) refuse(place, "optimizer.safetensors: " + name + " is missing");
       read_into(file, name, spec, device, parameter_view(spec, arena));
+      const std::int64_t before = moment[0] == 'v' ? table.stored_elements() : 0;
+      if (progress) progress(before + spec.offset + spec.stored_size(), 2 * table.stored_elements());
     }
   }
 }
@@ -229,7 +232,8 @@ std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& devi
 }
 
 OpenModel open_model(FileOps& files, const std::string& path, Device& device,
-                     const std::function<void(const std::string& folder, const std::string& why)>& refused) {
+                     const std::function<void(const std::string& folder, const std::string& why)>& refused,
+                     const ParameterProgress& progress) {
   OpenModel opened;
   opened.folder = resolve_checkpoint(files, path, refused);
   const CheckpointFolder folder(files, opened.folder);
@@ -237,7 +241,7 @@ OpenModel open_model(FileOps& files, const std::string& path, Device& device,
   opened.table = ParameterTable::gpt2(opened.published.model);
   opened.storage = device.allocate(checked_product(opened.table.stored_elements(), 4));
   const Tensor arena = opened.storage.tensor(0, DType::f32, {opened.table.stored_elements()});
-  load_weights(folder, opened.folder, opened.table, device, arena);
+  load_weights(folder, opened.folder, opened.table, device, arena, progress);
   opened.weights = gpt_views(opened.table, opened.published.model, arena);
   if (folder.has("tokenizer.json") || folder.has("vocab.bpe")) opened.tokenizer = Tokenizer::load(opened.folder);
   return opened;

@@ -30,11 +30,11 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
 // equal the embedding; stored mask buffers are ignored; FP16 and BF16 are widened. Missing, unknown or misshapen
 // tensors are Error(bad_data) that lists up to ten of them.
 void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor arena);
+                  Tensor arena, const ParameterProgress& progress = {});
 
 // Reads the moments of a checkpoint, "m/" and "v/" + name, into arenas of `table`.
 void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor first, Tensor second);
+                  Tensor first, Tensor second, const ParameterProgress& progress = {});
 
 // The published tensors of an arena under `prefix` + name, for saving. Staging holds host copies for a device whose
 // memory the host cannot read.
@@ -52,6 +52,7 @@ struct OpenModel {
 };
 // RUN, checkpoint or Hugging Face folder. `tokenizer` is read from the folder when it has one.
 OpenModel open_model(FileOps& files, const std::string& path, Device& device,
-                     const std::function<void(const std::string& folder, const std::string& why)>& refused);
+                     const std::function<void(const std::string& folder, const std::string& why)>& refused,
+                     const ParameterProgress& progress = {});
 
 }  // namespace nll

@@ -57,16 +57,25 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
     generator_ = std::make_unique<Generator>(config.model, config.head, ops_, device_);
   }
   const std::uint64_t seed = static_cast<std::uint64_t>(config.run.seed);
-  if (start.checkpoint) {
-    const CheckpointFolder folder(posix_file_ops(), *start.checkpoint);
-    load_weights(folder, *start.checkpoint, table_, device_, weight_arena_[0]);
-    load_moments(folder, *start.checkpoint, table_, device_, optimizer_.first_moment(), optimizer_.second_moment());
-    saved_step_ = state_.step;
-  } else if (!config.run.initial_weights.empty()) {
-    const CheckpointFolder folder(posix_file_ops(), config.run.initial_weights);
-    load_weights(folder, config.run.initial_weights, table_, device_, weight_arena_[0]);
+  const std::string& source = start.checkpoint ? *start.checkpoint : config.run.initial_weights;
+  const Tensor weights = weight_arena_[0];
+  const auto shown = [&](const char* what, const std::function<void(const ParameterProgress&)>& work) {
+    Job job(console_, what, "parameters");
+    work([&](std::int64_t done, std::int64_t total) { job.update(done, total); });
+    job.finish();
+  };
+  if (source.empty()) {
+    shown("drawing weights", [&](const auto& progress) { initialize(table_, seed, device_, weights, progress); });
   } else {
-    initialize(table_, seed, device_, weight_arena_[0]);
+    const CheckpointFolder folder(posix_file_ops(), source);
+    shown("loading weights",
+          [&](const auto& progress) { load_weights(folder, source, table_, device_, weights, progress); });
+    if (start.checkpoint) {
+      shown("loading moments", [&](const auto& progress) {
+        load_moments(folder, source, table_, device_, optimizer_.first_moment(), optimizer_.second_moment(), progress);
+      });
+      saved_step_ = state_.step;
+    }
   }
   state_.samples_per_step = plan.samples_per_step;
   state_.data_fingerprint = data_.train->fingerprint();

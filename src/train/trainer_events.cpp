@@ -72,6 +72,7 @@ void Trainer::skip(const StepResult& result) {
 }
 
 void Trainer::save() {
+  console_.live(fmt::format("step {}: saving {}", state_.step, human_bytes(checked_product(plan_.parameters, 12))));
   const auto start = std::chrono::steady_clock::now();
   std::vector<Buffer> staging;
   CheckpointContent content;

@@ -5,6 +5,7 @@
 #include "kernels/cpu/rows/elementwise.h"
 #include "kernels/cpu/rows/head.h"
 #include "kernels/cpu/rows/norm.h"
+#include "kernels/cpu/rows/product.h"
 #include "kernels/cpu/rows/update.h"
 
 namespace nll::cpu {
@@ -21,6 +22,12 @@ constexpr RowKernels make_row_kernels(const char* instructions) {
   table.multiply = multiply_row;
   table.dropout_factors = dropout_factors;
   table.column_sums = column_sums;
+#if defined(__AVX2__)
+  table.product = multiply_packed;
+  table.product_scratch = product_scratch;
+  table.product_rows = tile_height;
+  table.product_columns = tile_width;
+#endif
   table.layernorm = layernorm_row;
   table.residual_layernorm = residual_layernorm_row;
   table.layernorm_backward = layernorm_backward_row;
