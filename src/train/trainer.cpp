@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "kernels/machine.h"
 #include "src/optim/schedule.h"
@@ -137,9 +138,7 @@ std::optional<Trainer::StepResult> Trainer::step() {
   StepResult result;
   for (std::int64_t i = 0; i < plan_.micro_batches; ++i) {
     if (stop_requested_()) {
-      // Nothing of a half-done step is kept: the state is that of the last whole step, and so is the data order.
-      loader_ = std::make_unique<Loader>(*data_.train, static_cast<std::uint64_t>(config_.run.seed), state_.samples,
-                                         plan_.samples_per_step, plan_.sequences);
+      // Nothing of a half-done step is kept: the state, and with it the data order, is that of the last whole step.
       return std::nullopt;
     }
     const Batch& batch = batches[i];
@@ -159,9 +158,13 @@ std::optional<Trainer::StepResult> Trainer::step() {
     result.sums += objective_->sums(download(statistics, batch));
   }
   result.learning_rate = learning_rate(config_.schedule, config_.optimizer.learning_rate, state_.step);
-  result.gradient_norm =
-      optimizer_.step(weight_arena_[0], gradient_arena_[0], result.learning_rate, state_.updates + 1);
-  result.finite = std::isfinite(result.gradient_norm) && std::isfinite(result.sums.objective);
+  // A loss that is not finite can come with gradients that are: neither may reach the weights.
+  result.gradient_norm = std::numeric_limits<float>::quiet_NaN();
+  if (std::isfinite(result.sums.objective)) {
+    result.gradient_norm =
+        optimizer_.step(weight_arena_[0], gradient_arena_[0], result.learning_rate, state_.updates + 1);
+  }
+  result.finite = std::isfinite(result.gradient_norm);
   result.seconds = seconds_since(start);
 
   state_.step += 1;

@@ -143,8 +143,10 @@ bool Trainer::validate() {
 
 bool Trainer::sample() {
   GenerationRequest request;
-  if (!config_.sample.prompt.empty()) request.prompt = data_.tokenizer->encode(config_.sample.prompt);
-  if (request.prompt.empty()) request.prompt = {std::max(data_.tokenizer->end_of_text(), 0)};
+  // A document begins after the end of the one before it.
+  if (data_.tokenizer->end_of_text() >= 0) request.prompt.push_back(data_.tokenizer->end_of_text());
+  for (std::int32_t id : data_.tokenizer->encode(config_.sample.prompt)) request.prompt.push_back(id);
+  if (request.prompt.empty()) request.prompt.push_back(0);
   request.rules.temperature = config_.sample.temperature;
   request.rules.top_k = config_.sample.top_k;
   request.rules.top_p = config_.sample.top_p;
