@@ -16,7 +16,7 @@ namespace nll::cpu {
 class CpuOps : public Ops {
  public:
   CpuOps(std::shared_ptr<ThreadTeam> team, const RowKernels& rows)
-      : team_(std::move(team)), rows_(rows), scratch_(team_->size()) {}
+      : team_(std::move(team)), rows_(rows), scratch_(team_->size()), packing_(team_->size()) {}
 
   void embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int64_t position,
                  const Dropout& dropout) override;
@@ -54,6 +54,12 @@ class CpuOps : public Ops {
  private:
   void cross_entropy_rows(const TokenStatistics& statistics, Tensor logits, Tensor targets, const float* coefficients,
                           const HeadShape& shape);
+  // The block of `gemm` that belongs to `thread`, and a block's product on that thread, to wherever `c` leads or to its
+  // place in gemm.c; bias (gemm.n) or null is added.
+  Block block_of(const Gemm& gemm, int thread) const;
+  void multiply(int thread, const Gemm& gemm, const Block& block, float* c, std::int64_t c_stride,
+                const float* bias = nullptr);
+  void multiply(int thread, const Gemm& gemm, const Block& block, const float* bias = nullptr);
   // dw (+)= x^T dy and dbias (+)= column sums of dy: the part of `thread`.
   void weight_gradient_part(int thread, float* dw, float* dbias, Into into, const float* dy, const float* x,
                             std::int64_t n, std::int64_t inputs, std::int64_t outputs);
@@ -61,6 +67,7 @@ class CpuOps : public Ops {
   std::shared_ptr<ThreadTeam> team_;
   const RowKernels& rows_;
   Scratch scratch_;
+  Scratch packing_;  // of multiply(), whose caller may hold a piece of scratch_
 };
 
 // The op's door: the elements of a tensor whose dimensions are as the op expects; else both are printed.

@@ -20,7 +20,7 @@ void CpuOps::head_logits(Tensor logits, Tensor h, Tensor wte) {
   const float* in = expect_rows(h, "h", n, width);
   float* out = expect_rows(logits, "logits", n, vocabulary);
   const Gemm gemm{Product::nt, n, vocabulary, width, in, width, wte.as<float>(), width, out, vocabulary, 0};
-  team_->run([&](int thread) { multiply_block(gemm, block_of(gemm, thread, team_->size())); });
+  team_->run([&](int thread) { multiply(thread, gemm, block_of(gemm, thread)); });
 }
 
 void CpuOps::head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Tensor h, Tensor wte) {
@@ -54,12 +54,12 @@ void CpuOps::head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Te
         gemm.k = columns.size();
         gemm.a += columns.begin;
         gemm.b += columns.begin * width;
-        multiply_block(gemm, {{0, n}, {0, width}}, partials + slice * n * width, width);
+        multiply(thread, gemm, {{0, n}, {0, width}}, partials + slice * n * width, width);
       }
     } else if (input_gradient != nullptr) {
-      multiply_block(to_h, block_of(to_h, thread, team_->size()));
+      multiply(thread, to_h, block_of(to_h, thread));
     }
-    if (weight_gradient != nullptr) multiply_block(to_wte, block_of(to_wte, thread, team_->size()));
+    if (weight_gradient != nullptr) multiply(thread, to_wte, block_of(to_wte, thread));
   });
   if (!sliced) return;
   team_->for_each_part(n * width, 64, [&](Range part, int) {

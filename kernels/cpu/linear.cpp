@@ -41,14 +41,7 @@ void CpuOps::linear(Tensor y, Tensor x, Tensor w, Tensor bias) {
   const float* b = bias.empty() ? nullptr : expect_size(bias, "bias", outputs);
   const Gemm gemm{Product::nn, n, outputs, inputs, x.as<float>(), inputs, w.as<float>(), outputs, out, outputs, 0};
   team_->run([&](int thread) {
-    for_panels(block_of(gemm, thread, team_->size()), [&](const Block& block) {
-      multiply_block(gemm, block);
-      if (b == nullptr) return;
-      for (std::int64_t i = block.rows.begin; i < block.rows.end; ++i) {
-        float* row = out + i * gemm.n + block.columns.begin;
-        rows_.add(row, row, b + block.columns.begin, block.columns.size());
-      }
-    });
+    for_panels(block_of(gemm, thread), [&](const Block& block) { multiply(thread, gemm, block, b); });
   });
 }
 
@@ -59,8 +52,8 @@ void CpuOps::linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias) 
   const float* b = bias.empty() ? nullptr : expect_size(bias, "bias", outputs);
   const Gemm gemm{Product::nn, n, outputs, inputs, x.as<float>(), inputs, w.as<float>(), outputs, kept, outputs, 0};
   team_->run([&](int thread) {
-    for_panels(block_of(gemm, thread, team_->size()), [&](const Block& block) {
-      multiply_block(gemm, block);
+    for_panels(block_of(gemm, thread), [&](const Block& block) {
+      multiply(thread, gemm, block);
       for (std::int64_t i = block.rows.begin; i < block.rows.end; ++i) {
         const std::int64_t at = i * gemm.n + block.columns.begin;
         rows_.bias_gelu(out + at, kept + at, b == nullptr ? nullptr : b + block.columns.begin, block.columns.size());
@@ -74,7 +67,7 @@ void CpuOps::weight_gradient_part(int thread, float* dw, float* dbias, Into into
   const bool accumulate = into == Into::add;
   if (dw != nullptr) {
     const Gemm gemm{Product::tn, inputs, outputs, n, x, inputs, dy, outputs, dw, outputs, accumulate ? 1.0f : 0.0f};
-    multiply_block(gemm, block_of(gemm, thread, team_->size()));
+    multiply(thread, gemm, block_of(gemm, thread));
   }
   const Range columns = part_of(outputs, 16, thread, team_->size());
   if (dbias != nullptr && columns.size() > 0) {
@@ -92,7 +85,7 @@ void CpuOps::linear_backward(Tensor dx, Tensor dw, Tensor dbias, Into into, Tens
                   w.as<float>(), outputs, input_gradient, inputs,  0};
   team_->run([&](int thread) {
     weight_gradient_part(thread, weight_gradient, bias_gradient, into, gradient, x.as<float>(), gemm.m, gemm.n, gemm.k);
-    if (input_gradient != nullptr) multiply_block(gemm, block_of(gemm, thread, team_->size()));
+    if (input_gradient != nullptr) multiply(thread, gemm, block_of(gemm, thread));
   });
 }
 
@@ -107,10 +100,10 @@ void CpuOps::linear_backward_gelu(Tensor dpre, Tensor dw, Tensor dbias, Into int
   const Gemm gemm{Product::nt, n, inputs, outputs, gradient, outputs, w.as<float>(), outputs, out, inputs, 0};
   team_->run([&](int thread) {
     weight_gradient_part(thread, weight_gradient, bias_gradient, into, gradient, x.as<float>(), gemm.m, gemm.n, gemm.k);
-    for_panels(block_of(gemm, thread, team_->size()), [&](const Block& block) {
+    for_panels(block_of(gemm, thread), [&](const Block& block) {
       const std::int64_t columns = block.columns.size();
       float* panel = scratch_.floats(thread, block.rows.size() * columns);
-      multiply_block(gemm, block, panel, columns);
+      multiply(thread, gemm, block, panel, columns);
       for (std::int64_t i = 0; i < block.rows.size(); ++i) {
         const std::int64_t at = (block.rows.begin + i) * gemm.n + block.columns.begin;
         rows_.gelu_backward(out + at, panel + i * columns, kept + at, columns);
