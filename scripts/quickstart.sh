@@ -74,7 +74,7 @@ stage "evaluation on the held-out part of the text"
 $nll eval "$run"
 
 stage "a sample"
-$nll sample "$run" --max-tokens 200 --seed 1
+$nll sample "$run" "In the beginning" --temperature 0.7 --top-p 0.95 --max-tokens 160 --seed 1
 
 checkpoint=$(find "$run/checkpoints" -mindepth 1 -maxdepth 1 -name 'step_*' | LC_ALL=C sort | tail -n 1)
 cat << END

@@ -25,8 +25,11 @@ def main():
     asked = ["bench", "--op", "step", "--batch", str(chosen.batch), "--context", str(chosen.context), "--steps",
              str(chosen.steps), "--json"]
     told = json.loads(subprocess.run([chosen.nll, *asked], check=True, capture_output=True, text=True).stdout)
-    print(json.dumps(record("nll", chosen.batch, chosen.context, [told["step_seconds"]], " ".join(["nll", *asked]),
-                            chosen.run, threads=told["threads"], sgemm_gflops=round(told["sgemm_gflops"], 2))))
+    times = told["step_seconds"]
+    result = record("nll", chosen.batch, chosen.context, [times["median"]], " ".join(["nll", *asked]), chosen.run,
+                    threads=told["threads"], sgemm_gflops=round(told["sgemm_gflops"], 2))
+    result["step_seconds"] = {key: times[key] if key == "steps" else round(times[key], 4) for key in times}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

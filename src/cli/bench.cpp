@@ -55,7 +55,8 @@ Exit bench(const BenchOptions& options, Invocation& invocation) {
                                {"context", options.context}};
     if (step.seconds > 0) {
       out["tokens_per_second"] = tokens / step.seconds;
-      out["step_seconds"] = step.seconds;
+      out["step_seconds"] = {
+          {"median", step.seconds}, {"minimum", step.fastest}, {"maximum", step.slowest}, {"steps", options.steps}};
       out["gflops"] = gflops;
       out["seconds"] = {
           {"forward", step.forward}, {"head", step.head}, {"backward", step.backward}, {"update", step.update}};

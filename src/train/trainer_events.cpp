@@ -72,7 +72,10 @@ void Trainer::skip(const StepResult& result) {
 }
 
 void Trainer::save() {
-  console_.live(fmt::format("step {}: saving {}", state_.step, human_bytes(checked_product(plan_.parameters, 12))));
+  // Seconds, for a large model: say why the line stands still.
+  const std::int64_t bytes = checked_product(plan_.parameters, 12);
+  if (bytes > std::int64_t{256} << 20)
+    console_.live(fmt::format("step {}: saving {}", state_.step, human_bytes(bytes)));
   const auto start = std::chrono::steady_clock::now();
   std::vector<Buffer> staging;
   CheckpointContent content;
