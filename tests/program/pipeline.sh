@@ -24,7 +24,7 @@ grep -q intact verify.txt || fail "verify does not say intact"
 for key in loss perplexity bits_per_byte bits_per_character accuracy entropy ece; do
   grep -q "\"$key\"" eval.json || fail "eval --json has no $key"
 done
-"$NLL" eval run --text corpus.txt | grep -q bits_per_byte || fail "eval --text"
+"$NLL" eval run --text corpus.txt > eval.txt && grep -q bits_per_byte eval.txt || fail "eval --text"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > one.txt 2> sample.log || fail "sample"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > two.txt 2> /dev/null
 cmp one.txt two.txt || fail "the same seed gave another sample"
@@ -33,9 +33,11 @@ grep -q 'tokens/s' sample.log || fail "no rate after the sample"
 printf 'The old' | "$NLL" sample run - --max-tokens 24 --seed 3 2> /dev/null | cmp - one.txt || fail "a prompt from standard input"
 "$NLL" sample run "The old" --temperature 0 --max-tokens 40 --stop "and" 2> /dev/null | grep -q and && fail "--stop was printed"
 
-# Evaluation while training and `nll eval` of the same text agree.
+# Evaluation while training and `nll eval` of the same tokens agree, up to the rounding of another batch size.
 trained=$(grep '"validation"' run/metrics.jsonl | tail -n 1 | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
-[ -n "$trained" ] || fail "no validation loss in metrics.jsonl"
+evaluated=$("$NLL" eval run --tokens 512 --json | grep '"loss"' | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
+awk -v a="$trained" -v b="$evaluated" 'BEGIN { d = a - b; exit !(a > 0 && d * d < 1e-10 * a * a) }' ||
+  fail "validation loss $trained while training, $evaluated by eval"
 
 # A model trained here starts another run.
 "$NLL" train tiny.json --set run.directory=second --set run.initial_weights=run/checkpoints/step_00000040 --steps 2 2> second.log || { cat second.log; fail "initial_weights"; }
@@ -49,5 +51,5 @@ if ! nm -D "$NLL" 2> /dev/null | grep -q -E '__(asan|tsan)'; then
   grep -q 'error: .*needed' memory.log || fail "too little memory is not explained"
   [ ! -e third ] || fail "too little memory left a run folder"
 fi
-"$NLL" config | grep -q learning_rate || fail "config"
+"$NLL" config > keys.txt && grep -q learning_rate keys.txt || fail "config"
 echo "from text to sample: all verbs work"
