@@ -85,6 +85,21 @@ TEST(Trainer, MicroBatchesOfAnySizeGiveTheSameLossCurve) {
   }
 }
 
+TEST(Trainer, TheNumberOfThreadsDoesNotChangeABit) {
+  Folder folder;
+  write_corpus(folder / "data", 4000, 61);
+  std::vector<std::string> weights;
+  for (std::int64_t threads : {1, 2, 3}) {
+    Config config = tiny_config(folder);
+    config.run.directory = folder / ("threads" + std::to_string(threads));
+    config.cpu.threads = threads;
+    ASSERT_EQ(run(config).exit, Exit::done);
+    weights.push_back(read_file(checkpoint_of(config, 12) + "/model.safetensors"));
+    ASSERT_FALSE(weights.back().empty());
+    EXPECT_TRUE(weights.back() == weights.front()) << threads << " threads";
+  }
+}
+
 TEST(Trainer, LabelSmoothingAndZLossReportThePlainLossBesideTheirOwn) {
   Folder folder;
   write_corpus(folder / "data", 4000, 61);
