@@ -18,7 +18,7 @@ void add_tokenize(CLI::App& app, Invocation& invocation) {
   verb->add_option("--output", o->output, "Folder to write: shards and tokenizer.json")->required();
   CLI::Option* size =
       verb->add_option("--vocab-size", o->vocabulary, "Train a byte-level BPE tokenizer with this many ids")
-          ->check(CLI::Range(257, 1 << 24));
+          ->check(CLI::Range(257, 1 << 22));
   verb->add_option("--tokenizer", o->tokenizer,
                    "Use a tokenizer.json, or a folder with one or with GPT-2's encoder.json and vocab.bpe")
       ->excludes(size);
