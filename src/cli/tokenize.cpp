@@ -12,6 +12,7 @@ void add_tokenize(CLI::App& app, Invocation& invocation) {
   CLI::App* verb =
       app.add_subcommand("tokenize", "Turn text into token shards, with a new tokenizer or an existing one");
   auto o = std::make_shared<CorpusOptions>();
+  o->threads = 0;
   verb->add_option("INPUT", o->inputs,
                    "Text files (one document each), .jsonl files with a \"text\" field, folders or globs of them")
       ->required();
@@ -29,7 +30,6 @@ void add_tokenize(CLI::App& app, Invocation& invocation) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   verb->add_option("--threads", o->threads, "0: one for each core")->capture_default_str()->check(CLI::Range(0, 4096));
-  o->threads = 0;
   verb->callback([&invocation, o] {
     invocation.run = [&invocation, o] {
       if (o->threads == 0) o->threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
