@@ -112,7 +112,9 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   const Tensor w_qkv = machine.make({width, 3 * width}), b_qkv = machine.make({3 * width}),
                dh = machine.make({n, width});
   const Tensor m = machine.make({vocabulary, width}), v = machine.make({vocabulary, width});
-  const Tensor dqkv = machine.make({batch, time, 3 * width});
+  const Tensor dqkv = machine.make({batch, time, 3 * width}), dwte = machine.make({vocabulary, width});
+  const Tensor dw_qkv = machine.make({width, 3 * width}), dw_down = machine.make({64, width});
+  const Tensor db_qkv = machine.make({3 * width}), dgain = machine.make({width});
   TokenStatistics statistics;
   statistics.logp = mean;
   const HeadShape shape{vocabulary - 3, 1, 20, 1};
@@ -121,8 +123,8 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"embedding_backward", [&] { ops.embedding_backward(wte, wpe, Into::write, x, tokens, dropout); }},
       {"linear", [&] { ops.linear(qkv, x, w_qkv, b_qkv); }},
       {"linear_gelu", [&] { ops.linear_gelu(up, pre, x, w, bias); }},
-      {"linear_backward", [&] { ops.linear_backward(x, w_qkv, b_qkv, Into::add, qkv, y, w_qkv); }},
-      {"linear_backward_gelu", [&] { ops.linear_backward_gelu(pre, w_down, gain, Into::add, y, up, w_down, pre); }},
+      {"linear_backward", [&] { ops.linear_backward(x, dw_qkv, db_qkv, Into::add, qkv, y, w_qkv); }},
+      {"linear_backward_gelu", [&] { ops.linear_backward_gelu(pre, dw_down, dgain, Into::add, y, up, w_down, pre); }},
       {"layernorm", [&] { ops.layernorm(y, mean, rstd, x, gain, gain); }},
       {"residual_layernorm", [&] { ops.residual_layernorm(x, y, mean, rstd, x, y, gain, gain, dropout); }},
       {"layernorm_backward",
@@ -133,11 +135,11 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"head_logits", [&] { ops.head_logits(logits, x, wte); }},
       {"cross_entropy", [&] { ops.cross_entropy(statistics, logits, targets, shape); }},
       {"cross_entropy_backward", [&] { ops.cross_entropy_backward(statistics, logits, targets, coefficients, shape); }},
-      {"head_backward", [&] { ops.head_backward(dh, wte, Into::add, logits, x, wte); }},
+      {"head_backward", [&] { ops.head_backward(dh, dwte, Into::add, logits, x, wte); }},
       {"global_norm", [&] { ops.global_norm(norm, wte); }},
       {"adamw",
        [&] {
-         ops.adamw(wte, m, v, wte, norm, 0.1f, {1e-3f, 0.9f, 0.95f, 1e-8f, 1, 1});
+         ops.adamw(wte, m, v, dwte, norm, 0.1f, {1e-3f, 0.9f, 0.95f, 1e-8f, 1, 1});
        }},
   };
   for (const auto& [name, call] : calls) {
