@@ -52,6 +52,8 @@ class Arena {
   Arena() = default;
   Arena(Device& device, ArenaPlan plan) : plan_(std::move(plan)), buffer_(device.allocate(plan_->bytes())) {}
 
+  bool planned() const { return plan_.has_value(); }
+
   Tensor operator[](int slot) const {
     const ArenaEntry& entry = plan_->entries().at(slot);
     const auto& d = entry.dims;

@@ -10,12 +10,21 @@ Backend::Backend(std::unique_ptr<Device> own_device, std::unique_ptr<Ops> own_op
 Backend::Backend(Backend&&) noexcept = default;
 Backend::~Backend() = default;
 
-Backend make_backend(const std::string& kind, int threads, const std::string& instructions) {
-  if (kind == "cpu" || kind == "auto") return cpu::make_cpu_backend(threads, instructions);
+namespace {
+
+BackendFactory cuda_factory = nullptr;
+
+}  // namespace
+
+void set_cuda_backend(BackendFactory factory) { cuda_factory = factory; }
+
+Backend make_backend(const std::string& kind, const BackendOptions& options) {
+  if (kind == "cpu" || kind == "auto") return cpu::make_cpu_backend(options.threads, options.instructions);
+  if (kind == "cuda" && cuda_factory != nullptr) return cuda_factory(options);
   if (kind == "cuda") {
     throw Error(Exit::usage, "device: \"cuda\" (this build has no CUDA)", "use \"cpu\" or \"auto\"");
   }
-  throw Error(Exit::usage, "device: \"" + kind + "\" (expected auto or cpu)");
+  throw Error(Exit::usage, "device: \"" + kind + "\" (expected auto, cpu or cuda)");
 }
 
 }  // namespace nll

@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -29,6 +30,15 @@ void listen_for_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// Where this user's programs keep what they can make again; empty: nowhere.
+std::string cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/') {
+    return std::string(cache) + "/nll";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') return std::string(home) + "/.cache/nll";
+  return {};
+}
+
 int fail(nll::Exit exit, const std::string& message, const std::string& hint) {
   std::fprintf(stderr, "error: %s\n", message.c_str());
   if (!hint.empty()) std::fprintf(stderr, "hint: %s\n", hint.c_str());
@@ -40,7 +50,7 @@ int fail(nll::Exit exit, const std::string& message, const std::string& hint) {
 int main(int argc, char** argv) {
   listen_for_signals();
   nll::Console console;
-  nll::Invocation invocation{console, [] { return stop_signals != 0; }, {argv, argv + argc}, {}};
+  nll::Invocation invocation{console, [] { return stop_signals != 0; }, {argv, argv + argc}, cache_folder(), {}};
   try {
     CLI::App app{"nll trains GPTs from scratch by minimising the cross-entropy of the next token."};
     app.name("nll");

@@ -40,6 +40,15 @@ void* map_zeroed(std::int64_t bytes) {
   return start + before;
 }
 
+class Repetition : public Recording {
+ public:
+  explicit Repetition(std::function<void()> work) : work_(std::move(work)) {}
+  void replay() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
 }  // namespace
 
 DeviceInfo CpuDevice::info() const {
@@ -107,6 +116,10 @@ void CpuDevice::zero(Tensor destination) {
   } else {
     team_->for_each_part(bytes, page, part_zero);
   }
+}
+
+std::unique_ptr<Recording> CpuDevice::record(std::function<void()> work) {
+  return std::make_unique<Repetition>(std::move(work));
 }
 
 }  // namespace nll::cpu

@@ -43,17 +43,22 @@ class CpuOps : public Ops {
 
   void head_logits(Tensor logits, Tensor h, Tensor wte) override;
   void cross_entropy(const TokenStatistics& statistics, Tensor logits, Tensor targets, const HeadShape& shape) override;
-  void cross_entropy_backward(const TokenStatistics& statistics, Tensor logits, Tensor targets, Tensor coefficients,
-                              const HeadShape& shape) override;
+  void cross_entropy_backward(const TokenStatistics& statistics, Tensor dlogits, Tensor logits, Tensor targets,
+                              Tensor coefficients, Tensor loss_scale, const HeadShape& shape) override;
   void head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Tensor h, Tensor wte) override;
 
+  void convert(Tensor to, Tensor from) override;
+  void find_nonfinite(Tensor guard, Into into, Tensor values) override;
   void global_norm(Tensor norm, Tensor gradients) override;
-  void adamw(Tensor w, Tensor m, Tensor v, Tensor gradients, Tensor norm, float weight_decay,
-             const AdamW& settings) override;
+  void begin_update(Tensor state, Tensor norm, Tensor guard, const AdamW& settings) override;
+  void adamw(Tensor w, Tensor rounded, Tensor m, Tensor v, Tensor gradients, float weight_decay, std::int64_t first,
+             Tensor state, const AdamW& settings) override;
+  void end_update(Tensor state, const AdamW& settings) override;
 
  private:
-  void cross_entropy_rows(const TokenStatistics& statistics, Tensor logits, Tensor targets, const float* coefficients,
-                          const HeadShape& shape);
+  // dlogits and coefficients: both or neither.
+  void cross_entropy_rows(const TokenStatistics& statistics, float* dlogits, Tensor logits, Tensor targets,
+                          const float* coefficients, float loss_scale, const HeadShape& shape);
   // The block of `gemm` that belongs to `thread`, and a block's product on that thread, to wherever `c` leads or to its
   // place in gemm.c; bias (gemm.n) or null is added.
   Block block_of(const Gemm& gemm, int thread) const;
@@ -69,6 +74,16 @@ class CpuOps : public Ops {
   Scratch scratch_;
   Scratch packing_;  // of multiply(), whose caller may hold a piece of scratch_
 };
+
+// With the offset added that lies in memory now.
+inline Dropout at_this_step(Dropout dropout) {
+  if (dropout.offset.empty()) return dropout;
+  CHECK(dropout.offset.bytes() == static_cast<std::int64_t>(sizeof(DropoutOffset)));
+  const auto* offset = static_cast<const DropoutOffset*>(dropout.offset.data());
+  dropout.stream += offset->stream;
+  dropout.first_row += offset->first_row;
+  return dropout;
+}
 
 // The op's door: the elements of a tensor whose dimensions are as the op expects; else both are printed.
 inline float* expect(const Tensor& tensor, const char* name, std::initializer_list<std::int64_t> dims) {

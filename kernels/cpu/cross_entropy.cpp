@@ -26,8 +26,8 @@ void expect_statistics(const TokenStatistics& statistics, std::int64_t n) {
 
 }  // namespace
 
-void CpuOps::cross_entropy_rows(const TokenStatistics& statistics, Tensor logits, Tensor targets,
-                                const float* coefficients, const HeadShape& shape) {
+void CpuOps::cross_entropy_rows(const TokenStatistics& statistics, float* dlogits, Tensor logits, Tensor targets,
+                                const float* coefficients, float loss_scale, const HeadShape& shape) {
   const std::int64_t n = targets.size(), vocabulary = shape.vocabulary;
   CHECK(vocabulary >= 1);
   const std::int64_t stored = logits.last();
@@ -48,14 +48,15 @@ void CpuOps::cross_entropy_rows(const TokenStatistics& statistics, Tensor logits
     for (std::int64_t i = part.begin; i < part.end; ++i) {
       HeadRowStatistics result;
       row.logits = z + i * stored;
-      row.gradient = coefficients == nullptr ? nullptr : z + i * stored;
+      row.gradient = dlogits == nullptr ? nullptr : dlogits + i * stored;
       row.target = target[i];
       if (row.target != ignore_index) {
         CHECK(row.target >= 0);
         CHECK(row.target < vocabulary);
         if (coefficients != nullptr) {
           const float* c = coefficients + 4 * i;
-          row.g_logp = c[0], row.g_lse = c[1], row.g_unif = c[2], row.g_ent = c[3];
+          row.g_logp = c[0] * loss_scale, row.g_lse = c[1] * loss_scale;
+          row.g_unif = c[2] * loss_scale, row.g_ent = c[3] * loss_scale;
         }
         result = rows_.head_row(row);
       } else if (row.gradient != nullptr) {
@@ -74,13 +75,15 @@ void CpuOps::cross_entropy_rows(const TokenStatistics& statistics, Tensor logits
 }
 
 void CpuOps::cross_entropy(const TokenStatistics& statistics, Tensor logits, Tensor targets, const HeadShape& shape) {
-  cross_entropy_rows(statistics, logits, targets, nullptr, shape);
+  cross_entropy_rows(statistics, nullptr, logits, targets, nullptr, 1, shape);
 }
 
-void CpuOps::cross_entropy_backward(const TokenStatistics& statistics, Tensor logits, Tensor targets,
-                                    Tensor coefficients, const HeadShape& shape) {
+void CpuOps::cross_entropy_backward(const TokenStatistics& statistics, Tensor dlogits, Tensor logits, Tensor targets,
+                                    Tensor coefficients, Tensor loss_scale, const HeadShape& shape) {
   const float* c = expect(coefficients, "coefficients", {targets.size(), 4});
-  cross_entropy_rows(statistics, logits, targets, c, shape);
+  float* gradient = expect_rows(dlogits, "dlogits", targets.size(), logits.last());
+  const float scale = loss_scale.empty() ? 1.0f : *expect_size(loss_scale, "loss_scale", 1);
+  cross_entropy_rows(statistics, gradient, logits, targets, c, scale, shape);
 }
 
 }  // namespace nll::cpu

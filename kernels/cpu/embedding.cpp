@@ -32,7 +32,8 @@ std::int64_t token_at(const std::int32_t* tokens, std::int64_t i, std::int64_t v
 
 }  // namespace
 
-void CpuOps::embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int64_t position, const Dropout& dropout) {
+void CpuOps::embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int64_t position, const Dropout& given) {
+  const Dropout dropout = at_this_step(given);
   const auto [batch, time, width, vocabulary] = token_shape(tokens, wte);
   CHECK(wpe.rank() == 2);
   CHECK(wpe.dim(1) == width);
@@ -57,7 +58,8 @@ void CpuOps::embedding(Tensor x, Tensor tokens, Tensor wte, Tensor wpe, std::int
 }
 
 void CpuOps::embedding_backward(Tensor dwte, Tensor dwpe, Into wpe_into, Tensor dx, Tensor tokens,
-                                const Dropout& dropout) {
+                                const Dropout& given) {
+  const Dropout dropout = at_this_step(given);
   const auto [batch, time, width, vocabulary] = token_shape(tokens, dwte);
   CHECK(dwpe.rank() == 2);
   CHECK(dwpe.dim(1) == width);

@@ -35,12 +35,13 @@ void CpuOps::residual_layernorm(Tensor residual, Tensor y, Tensor mean, Tensor r
   float *sum = expect_rows(residual, "residual", n, width), *out = expect_rows(y, "y", n, width);
   float *means = expect_size(mean, "mean", n), *rstds = expect_size(rstd, "rstd", n);
   const float *w = expect_size(weight, "weight", width), *b = expect_size(bias, "bias", width);
+  const Dropout now = at_this_step(dropout);
   team_->for_each_part(n, 1, [&](Range part, int thread) {
     float* factor = dropout.rate == 0 ? nullptr : scratch_.floats(thread, width);
     for (std::int64_t i = part.begin; i < part.end; ++i) {
       if (factor != nullptr) {
-        rows_.dropout_factors(factor, width, static_cast<std::uint64_t>((dropout.first_row + i) * width), dropout.rate,
-                              dropout.seed, dropout.stream);
+        rows_.dropout_factors(factor, width, static_cast<std::uint64_t>((now.first_row + i) * width), now.rate,
+                              now.seed, now.stream);
       }
       rows_.residual_layernorm(sum + i * width, out + i * width, means + i, rstds + i, in + i * width,
                                added + i * width, factor, w, b, width);
@@ -53,7 +54,8 @@ void CpuOps::layernorm_backward(Tensor dx, Into dx_into, Tensor dbranch, const D
   const std::int64_t n = x.rows(), width = x.last();
   const float *in = x.as<float>(), *gradient = expect_rows(dy, "dy", n, width);
   float* out = expect_rows(dx, "dx", n, width);
-  const bool with_branch = branch_dropout.rate > 0 && !dbranch.empty();
+  const bool with_branch = !dbranch.empty(), with_dropout = with_branch && branch_dropout.rate > 0;
+  const Dropout now = at_this_step(branch_dropout);
   float* branch = with_branch ? expect_rows(dbranch, "dbranch", n, width) : nullptr;
   const float *means = expect_size(mean, "mean", n), *rstds = expect_size(rstd, "rstd", n);
   const float* w = expect_size(weight, "weight", width);
@@ -62,7 +64,7 @@ void CpuOps::layernorm_backward(Tensor dx, Into dx_into, Tensor dbranch, const D
   const std::int64_t rows_each = partial_rows(n), blocks = (n + rows_each - 1) / rows_each;
   float* partials = static_cast<float*>(scratch_.shared(blocks * 2 * width * 4));  // (blocks, 2, width)
   team_->for_each_part(blocks, 1, [&](Range part, int thread) {
-    float* factor = with_branch ? scratch_.floats(thread, width) : nullptr;
+    float* factor = with_dropout ? scratch_.floats(thread, width) : nullptr;
     for (std::int64_t block = part.begin; block < part.end; ++block) {
       float* partial = partials + block * 2 * width;
       std::memset(partial, 0, static_cast<std::size_t>(2 * width) * sizeof(float));
@@ -70,9 +72,10 @@ void CpuOps::layernorm_backward(Tensor dx, Into dx_into, Tensor dbranch, const D
         float* row = out + i * width;
         rows_.layernorm_backward(row, dx_into == Into::add, partial, partial + width, gradient + i * width,
                                  in + i * width, w, means[i], rstds[i], width);
-        if (!with_branch) continue;
-        rows_.dropout_factors(factor, width, static_cast<std::uint64_t>((branch_dropout.first_row + i) * width),
-                              branch_dropout.rate, branch_dropout.seed, branch_dropout.stream);
+        if (with_branch && !with_dropout) std::copy_n(row, width, branch + i * width);
+        if (!with_dropout) continue;
+        rows_.dropout_factors(factor, width, static_cast<std::uint64_t>((now.first_row + i) * width), now.rate,
+                              now.seed, now.stream);
         rows_.multiply(branch + i * width, row, factor, width, false);
       }
     }

@@ -30,7 +30,9 @@ ModelConfig model_of(const BenchOptions& options) {
 
 Exit bench(const BenchOptions& options, Invocation& invocation) {
   const ModelConfig model = model_of(options);
-  Backend backend = make_backend("auto", static_cast<int>(options.threads));
+  BackendOptions chosen;
+  chosen.threads = static_cast<int>(options.threads);
+  Backend backend = make_backend("cpu", chosen);
   const DeviceInfo device = backend.device->info();
   Benchmark benchmark(model, options.batch, options.context, backend);
   std::vector<OpTiming> ops;

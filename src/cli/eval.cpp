@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 struct EvalOptions {
   std::string model, text, logits;
   std::vector<std::string> data;
-  std::int64_t tokens = 0, threads = 0;
+  std::int64_t tokens = 0;
+  DeviceOptions device;
   bool json = false;
 };
 
@@ -85,8 +86,8 @@ void write_logits(const EvalOptions& options, const OpenModel& model, Backend& b
   std::vector<std::int32_t> ids = tokens_of(model, read_text(options.text), 1);
   const std::int64_t T = std::min<std::int64_t>(static_cast<std::int64_t>(ids.size()), config.context),
                      V = config.vocabulary;
-  Gpt gpt(config, *backend.ops, *backend.device, 1, T, Pass::inference);
-  Head head(config, model.published.head, *backend.ops, *backend.device, T);
+  Gpt gpt(config, *backend.ops, *backend.device, 1, T, Pass::inference, model.numerics);
+  Head head(config, model.published.head, *backend.ops, *backend.device, T, model.numerics);
   const Buffer tokens = backend.device->allocate(4 * T);
   backend.device->upload(tokens.tensor(0, DType::i32, {1, T}), ids.data());
   const Tensor hidden = gpt.forward(model.weights, tokens.tensor(0, DType::i32, {1, T}));
@@ -126,8 +127,8 @@ std::string table(const Evaluation& e, const std::string& model, const std::stri
 }
 
 Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
-  Backend backend = make_backend("auto", static_cast<int>(options.threads));
-  const OpenModel model = open_shown(options.model, *backend.device, invocation.console);
+  Backend backend = options.device.make(invocation);
+  const OpenModel model = open_shown(options.model, backend, options.device.precision, invocation.console);
   if (!options.logits.empty()) {
     if (options.text.empty()) throw Error(Exit::usage, "--logits: needs the text to compute them for (--text FILE)");
     write_logits(options, model, backend);
@@ -154,8 +155,8 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   lengths.characters.resize(static_cast<std::size_t>(config.vocabulary));
 
   const std::int64_t B = std::max<std::int64_t>(1, 2048 / config.context);
-  Gpt gpt(config, *backend.ops, *backend.device, B, config.context, Pass::inference);
-  Head head(config, model.published.head, *backend.ops, *backend.device, B * config.context);
+  Gpt gpt(config, *backend.ops, *backend.device, B, config.context, Pass::inference, model.numerics);
+  Head head(config, model.published.head, *backend.ops, *backend.device, B * config.context, model.numerics);
   const Arena inputs(*backend.device, evaluation_plan(B, config.context));
   SequentialWindows windows(dataset, config.context, B, options.tokens, config.vocabulary);
   Job job(invocation.console, "evaluating", "tokens");
@@ -196,7 +197,7 @@ void add_eval(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 50));
   verb->add_option("--logits", o->logits,
                    "Write the logits of the first window of --text to this safetensors file, and nothing else");
-  verb->add_option("--threads", o->threads, "0: one for each core")->capture_default_str()->check(CLI::Range(0, 4096));
+  o->device.add_to(*verb);
   verb->add_flag("--json", o->json, "Print JSON");
   verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return evaluate_model(*o, invocation); }; });
 }

@@ -28,9 +28,9 @@ std::function<void(const std::string& folder, const std::string& why)> warn_of_r
   };
 }
 
-OpenModel open_shown(const std::string& path, Device& device, Console& console) {
+OpenModel open_shown(const std::string& path, Backend& backend, const PrecisionConfig& precision, Console& console) {
   Job job(console, "loading weights", "parameters");
-  OpenModel model = open_model(posix_file_ops(), path, device, warn_of_refused(console),
+  OpenModel model = open_model(posix_file_ops(), path, backend, precision, warn_of_refused(console),
                                [&](std::int64_t done, std::int64_t total) { job.update(done, total); });
   job.finish();
   return model;

@@ -17,15 +17,16 @@ namespace {
 struct SampleOptions {
   std::string model, prompt;
   SamplingRules rules;
-  std::int64_t max_tokens = 256, threads = 0;
+  std::int64_t max_tokens = 256;
+  DeviceOptions device;
   std::uint64_t seed = 1337;
   std::vector<std::string> stop;
 };
 
 Exit sample(const SampleOptions& options, Invocation& invocation) {
   check_sampling(options.rules);
-  Backend backend = make_backend("auto", static_cast<int>(options.threads));
-  const OpenModel model = open_shown(options.model, *backend.device, invocation.console);
+  Backend backend = options.device.make(invocation);
+  const OpenModel model = open_shown(options.model, backend, options.device.precision, invocation.console);
   if (!model.tokenizer)
     throw Error(Exit::bad_data, model.folder + ": has no tokenizer, so it cannot read or write text");
   std::string prompt = options.prompt;
@@ -42,7 +43,7 @@ Exit sample(const SampleOptions& options, Invocation& invocation) {
   request.seed = options.seed;
   request.vocabulary = model.tokenizer->vocabulary();
 
-  Generator generator(model.published.model, model.published.head, *backend.ops, *backend.device);
+  Generator generator(model.published.model, model.published.head, *backend.ops, *backend.device, model.numerics);
   Utf8Stream stream(options.stop);
   print(prompt);
   std::int64_t tokens = 0;
@@ -90,7 +91,7 @@ void add_sample(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
   verb->add_option("--seed", o->seed, "The same seed gives the same text")->capture_default_str();
   verb->add_option("--stop", o->stop, "End before this text (may be given several times)")->allow_extra_args(false);
-  verb->add_option("--threads", o->threads, "0: one for each core")->capture_default_str()->check(CLI::Range(0, 4096));
+  o->device.add_to(*verb);
   verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return sample(*o, invocation); }; });
 }
 

@@ -51,6 +51,7 @@ void add_train(CLI::App& app, Invocation& invocation) {
   verb->callback([&invocation, options] {
     invocation.run = [&invocation, options] {
       RunRequest request;
+      request.cache_folder = invocation.cache_folder;
       request.config = load_config(options->config, options->overrides);
       request.resume = options->resume.empty()      ? ResumePolicy::refuse
                        : options->resume == "auto"  ? ResumePolicy::automatic

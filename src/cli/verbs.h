@@ -16,6 +16,7 @@ struct Invocation {
   Console& console;
   std::function<bool()> stop_requested;  // true once SIGINT, SIGTERM or SIGUSR1 came
   std::vector<std::string> arguments;    // the command line, for the line that says how to go on
+  std::string cache_folder;              // of the user: $XDG_CACHE_HOME/nll or ~/.cache/nll; empty: none
   std::function<Exit()> run;             // set by the verb that was asked for
 };
 
@@ -34,8 +35,18 @@ std::string verb_meant(const CLI::App& app, const std::string& word);
 // Tells the user of a checkpoint that was passed over.
 std::function<void(const std::string& folder, const std::string& why)> warn_of_refused(Console& console);
 
+// Where a verb that reads a model computes, from its options --device, --precision and --threads.
+struct DeviceOptions {
+  std::string device = "auto";
+  PrecisionConfig precision;
+  std::int64_t threads = 0;
+
+  void add_to(CLI::App& verb);
+  Backend make(const Invocation& invocation) const;
+};
+
 // Opens a model for reading with a line of progress where it takes long.
-OpenModel open_shown(const std::string& path, Device& device, Console& console);
+OpenModel open_shown(const std::string& path, Backend& backend, const PrecisionConfig& precision, Console& console);
 
 // Prints to standard output; Error(io) when that fails, so that a full disk or a closed pipe is never silent success.
 void print(const std::string& text);

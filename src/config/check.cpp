@@ -115,9 +115,21 @@ Maybe check_rest(const Config& config) {
     return Conflict{"data.train", "is empty (expected where the training tokens are)",
                     "name a folder made by `nll tokenize`"};
   }
-  if (config.device == "cpu" && config.precision.compute == "bf16") {
-    return Conflict{"precision.compute", "\"bf16\" needs a GPU, but device is \"cpu\"",
+  const bool half = config.precision.compute == "bf16" || config.precision.compute == "fp16";
+  if (config.device == "cpu" && half) {
+    return Conflict{"precision.compute",
+                    fmt::format("\"{}\" needs a GPU, but device is \"cpu\"", config.precision.compute),
                     "set precision.compute to \"auto\" or \"fp32\""};
+  }
+  if (config.device == "cpu" && config.optimizer.moments != "fp32") {
+    return Conflict{"optimizer.moments",
+                    fmt::format("\"{}\" needs a GPU, but device is \"cpu\"", config.optimizer.moments),
+                    "set optimizer.moments to \"fp32\""};
+  }
+  if (config.head.logits != "float32" &&
+      (config.device == "cpu" || config.precision.compute == "fp32" || config.precision.compute == "fp16")) {
+    return Conflict{"head.logits", fmt::format("\"{}\" needs precision.compute \"bf16\" on a GPU", config.head.logits),
+                    "set head.logits to \"float32\""};
   }
   if (config.sample.top_k > config.model.vocabulary) {
     return Conflict{"sample.top_k",

@@ -65,11 +65,17 @@ struct ObjectiveConfig {
 };
 
 struct HeadConfig {
-  AutoInteger chunk_tokens;
+  AutoInteger chunk_tokens, logits_tokens;
+  std::string logits = "float32";
   double softcap = 0;
 
   void fields(Visitor& v) {
-    v.automatic("chunk_tokens", chunk_tokens, between(1, 1 << 24), "tokens", "tokens whose logits exist at a time");
+    v.automatic("chunk_tokens", chunk_tokens, between(1, 1 << 24), "tokens",
+                "tokens whose logits, or their gradients in the compute type, exist at a time");
+    v.automatic("logits_tokens", logits_tokens, between(1, 1 << 24), "tokens",
+                "bf16, fp16: tokens of a chunk whose FP32 logits exist at a time; auto: what stays in the GPU's cache");
+    v.choice("logits", logits, {"float32", "bfloat16"},
+             "type of the logits; bfloat16 rounds them before the softmax, for comparison with trainers that do");
     v.real("softcap", softcap, at_least(0), "", "logits become softcap * tanh(logits / softcap); 0: off");
   }
 };
@@ -88,6 +94,7 @@ struct BatchConfig {
 struct OptimizerConfig {
   std::string kind = "adamw";
   double learning_rate = 6e-4, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip_norm = 1.0;
+  std::string moments = "fp32";
 
   void fields(Visitor& v) {
     v.choice("kind", kind, {"adamw"}, "optimizer");
@@ -97,6 +104,7 @@ struct OptimizerConfig {
     v.real("epsilon", epsilon, above(0), "", "added to the root of the second moment");
     v.real("weight_decay", weight_decay, at_least(0), "", "decoupled, on matrices and embeddings only");
     v.real("clip_norm", clip_norm, at_least(0), "", "gradients are scaled down to this global norm; 0: off");
+    v.choice("moments", moments, {"fp32", "bf16"}, "storage of both moments; bf16: GPU only, rounded stochastically");
   }
 };
 
@@ -117,11 +125,17 @@ struct ScheduleConfig {
 };
 
 struct PrecisionConfig {
-  std::string compute = "auto";
+  std::string compute = "auto", residual = "auto";
+  bool tf32 = false;
+  std::int64_t loss_scale_interval = 2000;
 
   void fields(Visitor& v) {
-    v.choice("compute", compute, {"auto", "fp32", "bf16"},
-             "arithmetic of the forward and backward pass; auto: fp32 on a CPU");
+    v.choice("compute", compute, {"auto", "fp32", "bf16", "fp16"},
+             "arithmetic of the forward and backward pass; auto: fp32 on a CPU, bf16 on a GPU that has it, else fp16");
+    v.choice("residual", residual, {"auto", "fp32"}, "storage of the residual stream; auto: as precision.compute");
+    v.boolean("tf32", tf32, "fp32 on a GPU: matrix products round their factors to TF32");
+    v.integer("loss_scale_interval", loss_scale_interval, between(1, 1 << 30), "updates",
+              "fp16: the loss scale doubles after so many good updates in a row");
   }
 };
 
@@ -184,6 +198,21 @@ struct CpuConfig {
   }
 };
 
+struct CudaConfig {
+  std::string attention = "auto", product_cache = "auto";
+  bool tune_products = true, deterministic = true, graphs = true;
+
+  void fields(Visitor& v) {
+    v.choice("attention", attention, {"auto", "own", "cudnn"}, "attention kernels; auto: our own");
+    v.text(
+        "product_cache", product_cache,
+        "file of the matrix-product algorithms that were chosen by timing; auto: the user's cache folder; empty: none");
+    v.boolean("tune_products", tune_products, "time matrix-product algorithms on first use; false: cuBLASLt's guess");
+    v.boolean("deterministic", deterministic, "only algorithms whose sums have a fixed order");
+    v.boolean("graphs", graphs, "replay a step as CUDA graphs");
+  }
+};
+
 struct Config {
   RunConfig run;
   DataConfig data;
@@ -200,6 +229,7 @@ struct Config {
   SampleConfig sample;
   LogConfig log;
   CpuConfig cpu;
+  CudaConfig cuda;
 
   void fields(Visitor& v) {
     v.section("run", run);
@@ -217,6 +247,7 @@ struct Config {
     v.section("sample", sample);
     v.section("log", log);
     v.section("cpu", cpu);
+    v.section("cuda", cuda);
   }
 };
 

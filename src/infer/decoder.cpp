@@ -3,43 +3,43 @@
 
 namespace nll {
 
-ArenaPlan Decoder::plan_cache(const ModelConfig& model, CacheSlots* slots) {
+ArenaPlan Decoder::plan_cache(const ModelConfig& model, const Numerics& numerics, CacheSlots* slots) {
   ArenaPlan plan("KV cache");
   CacheSlots made;
   for (std::int64_t l = 0; l < model.layers; ++l) {
     const std::string h = "h." + std::to_string(l) + ".";
-    made.keys.push_back(plan.add(h + "keys", DType::f32, {1, model.context, model.width}));
-    made.values.push_back(plan.add(h + "values", DType::f32, {1, model.context, model.width}));
+    made.keys.push_back(plan.add(h + "keys", numerics.compute, {1, model.context, model.width}));
+    made.values.push_back(plan.add(h + "values", numerics.compute, {1, model.context, model.width}));
   }
   if (slots != nullptr) *slots = made;
   return plan;
 }
 
-ArenaPlan Decoder::plan_activations(const ModelConfig& model, DecoderSlots* slots) {
+ArenaPlan Decoder::plan_activations(const ModelConfig& model, const Numerics& numerics, DecoderSlots* slots) {
   ArenaPlan plan("decoder activations");
   const std::int64_t S = model.context, C = model.width;
   DecoderSlots made{};
   made.tokens = plan.add("tokens", DType::i32, {S});
-  made.residual = plan.add("residual", DType::f32, {S, C});
-  made.middle = plan.add("middle", DType::f32, {S, C});
-  made.norm = plan.add("norm", DType::f32, {S, C});
+  made.residual = plan.add("residual", numerics.residual, {S, C});
+  made.middle = plan.add("middle", numerics.residual, {S, C});
+  made.norm = plan.add("norm", numerics.compute, {S, C});
   made.mean = plan.add("mean", DType::f32, {S});
   made.rstd = plan.add("rstd", DType::f32, {S});
-  made.qkv = plan.add("qkv", DType::f32, {S, 3 * C});
-  made.attention = plan.add("attention", DType::f32, {S, C});
-  made.branch = plan.add("branch", DType::f32, {S, C});
-  made.pre = plan.add("pre", DType::f32, {S, 4 * C});
-  made.gelu = plan.add("gelu", DType::f32, {S, 4 * C});
+  made.qkv = plan.add("qkv", numerics.compute, {S, 3 * C});
+  made.attention = plan.add("attention", numerics.compute, {S, C});
+  made.branch = plan.add("branch", numerics.compute, {S, C});
+  made.pre = plan.add("pre", numerics.compute, {S, 4 * C});
+  made.gelu = plan.add("gelu", numerics.compute, {S, 4 * C});
   if (slots != nullptr) *slots = made;
   return plan;
 }
 
-Decoder::Decoder(const ModelConfig& model, Ops& ops, Device& device)
+Decoder::Decoder(const ModelConfig& model, Ops& ops, Device& device, const Numerics& numerics)
     : model_(model),
       ops_(ops),
       device_(device),
-      cache_(device, plan_cache(model, &cache_slots_)),
-      activations_(device, plan_activations(model, &slots_)) {}
+      cache_(device, plan_cache(model, numerics, &cache_slots_)),
+      activations_(device, plan_activations(model, numerics, &slots_)) {}
 
 Tensor Decoder::read(const GptTensors& weights, std::span<const std::int32_t> tokens) {
   const std::int64_t S = static_cast<std::int64_t>(tokens.size()), C = model_.width;

@@ -8,6 +8,7 @@
 #include "kernels/arena.h"
 #include "kernels/ops.h"
 #include "src/config/config.h"
+#include "src/model/numerics.h"
 #include "src/model/parameters.h"
 
 namespace nll {
@@ -21,10 +22,11 @@ struct DecoderSlots {
 
 class Decoder {
  public:
-  static ArenaPlan plan_cache(const ModelConfig& model, CacheSlots* slots = nullptr);
+  static ArenaPlan plan_cache(const ModelConfig& model, const Numerics& numerics = {}, CacheSlots* slots = nullptr);
   // Activations of as many new positions as the context holds, shared by all layers.
-  static ArenaPlan plan_activations(const ModelConfig& model, DecoderSlots* slots = nullptr);
-  Decoder(const ModelConfig& model, Ops& ops, Device& device);
+  static ArenaPlan plan_activations(const ModelConfig& model, const Numerics& numerics = {},
+                                    DecoderSlots* slots = nullptr);
+  Decoder(const ModelConfig& model, Ops& ops, Device& device, const Numerics& numerics = {});
 
   std::int64_t position() const { return position_; }  // positions read so far
   bool full() const { return position_ == model_.context; }

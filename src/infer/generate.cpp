@@ -19,6 +19,12 @@ double uniform_at(std::uint64_t seed, std::size_t position) {
   return unit_double(block.word[0], block.word[1]);
 }
 
+// One row is sampled from at a time: nothing is saved by rounding it.
+Numerics with_exact_logits(Numerics numerics) {
+  numerics.logits = DType::f32;
+  return numerics;
+}
+
 }  // namespace
 
 void check_request(const GenerationRequest& request, const ModelConfig& model) {
@@ -41,15 +47,17 @@ void check_request(const GenerationRequest& request, const ModelConfig& model) {
   }
 }
 
-std::vector<ArenaPlan> Generator::plans(const ModelConfig& model, const HeadConfig& head) {
-  return {Decoder::plan_cache(model), Decoder::plan_activations(model), Head::plan(model, head, 1)};
+std::vector<ArenaPlan> Generator::plans(const ModelConfig& model, const HeadConfig& head, const Numerics& numerics) {
+  return {Decoder::plan_cache(model, numerics), Decoder::plan_activations(model, numerics),
+          Head::plan(model, head, 1, with_exact_logits(numerics))};
 }
 
-Generator::Generator(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device)
+Generator::Generator(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device,
+                     const Numerics& numerics)
     : model_(model),
       device_(device),
-      head_(model, head, ops, device, 1),
-      decoder_(model, ops, device),
+      head_(model, head, ops, device, 1, with_exact_logits(numerics)),
+      decoder_(model, ops, device, numerics),
       row_(static_cast<std::size_t>(padded_vocabulary(model.vocabulary))),
       scores_(static_cast<std::size_t>(model.vocabulary)) {}
 

@@ -33,8 +33,8 @@ void check_request(const GenerationRequest& request, const ModelConfig& model);
 
 class Generator {
  public:
-  static std::vector<ArenaPlan> plans(const ModelConfig& model, const HeadConfig& head);
-  Generator(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device);
+  static std::vector<ArenaPlan> plans(const ModelConfig& model, const HeadConfig& head, const Numerics& numerics = {});
+  Generator(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device, const Numerics& numerics = {});
 
   // Calls on_token(id, logp) for each generated token, an end of text included (logp under the raw model distribution);
   // false stops. When the context is full the window slides: the last half of it is read again, because positions are

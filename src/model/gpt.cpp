@@ -11,16 +11,20 @@ namespace {
 constexpr int embedding_site = 0;
 int attention_site(std::int64_t layer) { return static_cast<int>(1 + 2 * layer); }
 int mlp_site(std::int64_t layer) { return static_cast<int>(2 + 2 * layer); }
+std::uint64_t dropout_sites(const ModelConfig& model) { return 2 * static_cast<std::uint64_t>(model.layers) + 1; }
 
 }  // namespace
 
 ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
-                    ActivationSlots* slots) {
+                    const Numerics& numerics, ActivationSlots* slots) {
   const std::int64_t N = checked_product(sequences, context), C = model.width;
   const bool training = pass == Pass::training;
   ArenaPlan plan(training ? "activations" : "evaluation activations");
   ActivationSlots made{};
-  const auto f32 = [&](const std::string& name, std::int64_t width) { return plan.add(name, DType::f32, {N, width}); };
+  const auto stream = [&](const std::string& name) { return plan.add(name, numerics.residual, {N, C}); };
+  const auto computed = [&](const std::string& name, std::int64_t width) {
+    return plan.add(name, numerics.compute, {N, width});
+  };
   const auto row = [&](const std::string& name) { return plan.add(name, DType::f32, {N}); };
   for (std::int64_t l = 0; l < model.layers; ++l) {
     if (!training && l > 0) {
@@ -30,50 +34,60 @@ ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64
     }
     const std::string h = "h." + std::to_string(l) + ".";
     LayerActivations a{};
-    a.residual = f32(h + "residual", C);
-    a.ln1 = f32(h + "ln_1", C);
+    a.residual = stream(h + "residual");
+    a.ln1 = computed(h + "ln_1", C);
     a.ln1_mean = row(h + "ln_1.mean");
     a.ln1_rstd = row(h + "ln_1.rstd");
-    a.qkv = f32(h + "qkv", 3 * C);
-    a.attention = f32(h + "attention", C);
+    a.qkv = computed(h + "qkv", 3 * C);
+    a.attention = computed(h + "attention", C);
     a.lse = plan.add(h + "lse", DType::f32, {sequences, model.heads, context});
-    a.middle = f32(h + "middle", C);
-    a.ln2 = f32(h + "ln_2", C);
+    a.middle = stream(h + "middle");
+    a.ln2 = computed(h + "ln_2", C);
     a.ln2_mean = row(h + "ln_2.mean");
     a.ln2_rstd = row(h + "ln_2.rstd");
-    a.pre = f32(h + "pre", 4 * C);
-    a.gelu = f32(h + "gelu", 4 * C);
+    a.pre = computed(h + "pre", 4 * C);
+    a.gelu = computed(h + "gelu", 4 * C);
     made.layers.push_back(a);
   }
-  made.residual = training ? f32("residual", C) : made.layers[0].residual;
-  made.final = f32("ln_f", C);
+  made.residual = training ? stream("residual") : made.layers[0].residual;
+  made.final = computed("ln_f", C);
   made.final_mean = row("ln_f.mean");
   made.final_rstd = row("ln_f.rstd");
-  made.branch = f32("branch", C);
+  made.branch = computed("branch", C);
   if (training) {
-    made.dhidden = f32("dhidden", C);
-    made.dresidual = f32("dresidual", C);
-    made.dbranch = model.dropout > 0 ? f32("dbranch", C) : -1;
-    made.dnorm = f32("dnorm", C);
-    made.dattention = f32("dattention", C);
-    made.dqkv = f32("dqkv", 3 * C);
+    made.dhidden = computed("dhidden", C);
+    made.dresidual = stream("dresidual");
+    const bool copied = model.dropout > 0 || numerics.residual != numerics.compute;
+    made.dbranch = copied ? computed("dbranch", C) : -1;
+    made.dnorm = computed("dnorm", C);
+    made.dattention = computed("dattention", C);
+    made.dqkv = computed("dqkv", 3 * C);
   }
   if (slots != nullptr) *slots = made;
   return plan;
 }
 
-Gpt::Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass)
-    : model_(model), ops_(ops), pass_(pass), arena_(device, plan(model, sequences, context, pass, &slots_)) {}
+Gpt::Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass,
+         const Numerics& numerics)
+    : model_(model),
+      ops_(ops),
+      pass_(pass),
+      arena_(device, plan(model, sequences, context, pass, numerics, &slots_)),
+      same_types_(numerics.residual == numerics.compute) {}
+
+DropoutOffset Gpt::dropout_offset(const ModelConfig& model, std::int64_t step, std::int64_t first_row) {
+  return {static_cast<std::uint64_t>(step) * dropout_sites(model), first_row};
+}
 
 Dropout Gpt::dropout(int site) const {
   Dropout drop;
   if (!use_dropout_) return drop;
   drop.rate = static_cast<float>(model_.dropout);
   drop.seed = key_.seed;
-  const std::uint64_t sites = 2 * static_cast<std::uint64_t>(model_.layers) + 1;
-  drop.stream = random_stream(RandomPurpose::dropout,
-                              static_cast<std::uint64_t>(key_.step) * sites + static_cast<std::uint64_t>(site));
-  drop.first_row = key_.first_row;
+  const DropoutOffset now = dropout_offset(model_, key_.step, key_.first_row);
+  drop.stream = random_stream(RandomPurpose::dropout, now.stream + static_cast<std::uint64_t>(site));
+  drop.first_row = now.first_row;
+  drop.offset = key_.offset;
   return drop;
 }
 
@@ -126,9 +140,10 @@ void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into 
   CHECK(pass_ == Pass::training);
   const std::int64_t C = model_.width;
   const Tensor dresidual = rows(slots_.dresidual), dnorm = rows(slots_.dnorm);
-  // Without dropout the gradient of a branch is the gradient of the residual it was added to.
-  const Tensor masked = use_dropout_ ? rows(slots_.dbranch) : Tensor();
-  const Tensor dbranch = use_dropout_ ? masked : dresidual;
+  // Without dropout the gradient of a branch is the gradient of the residual it was added to, where the types agree.
+  const bool copied = use_dropout_ || !same_types_;
+  const Tensor masked = copied ? rows(slots_.dbranch) : Tensor();
+  const Tensor dbranch = copied ? masked : dresidual;
 
   ops_.layernorm_backward(dresidual, Into::write, masked, dropout(mlp_site(model_.layers - 1)), gradients.final_weight,
                           gradients.final_bias, into, dhidden, rows(slots_.residual), weights.final_weight,

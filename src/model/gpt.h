@@ -6,6 +6,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/ops.h"
+#include "src/model/numerics.h"
 #include "src/model/parameters.h"
 
 namespace nll {
@@ -16,6 +17,9 @@ struct DropoutKey {
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   std::int64_t first_row = 0;  // first sequence of this micro-batch in the global batch, times T
+  // Recorded passes: step and first_row are 0 above, and what stands for them is read from this DropoutOffset in device
+  // memory when the pass is replayed.
+  Tensor offset = {};
 };
 
 enum class Pass { training, inference };  // inference keeps nothing for a backward pass
@@ -28,16 +32,19 @@ struct ActivationSlots {
   std::vector<LayerActivations> layers;
   int residual, final, final_mean, final_rstd;               // after the last block
   int branch;                                                // output of a block's half before it joins the residual
-  int dhidden, dresidual, dbranch, dnorm, dattention, dqkv;  // gradients; Pass::training only
+  int dhidden, dresidual, dbranch, dnorm, dattention, dqkv;  // gradients; Pass::training only; dbranch may be -1
 };
 
 class Gpt {
  public:
   // The activations of `sequences` sequences of `context` tokens.
   static ArenaPlan plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
-                        ActivationSlots* slots = nullptr);
+                        const Numerics& numerics = {}, ActivationSlots* slots = nullptr);
+  // What stands for (step, first_row) of a DropoutKey in its `offset`.
+  static DropoutOffset dropout_offset(const ModelConfig& model, std::int64_t step, std::int64_t first_row);
 
-  Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass);
+  Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass,
+      const Numerics& numerics = {});
 
   // tokens (B,T) i32 with B <= sequences and T <= context. Returns the normed hidden states (B*T, C), which stay valid
   // until the next forward. Without a key there is no dropout.
@@ -65,6 +72,7 @@ class Gpt {
   Tensor tokens_;
   std::int64_t B_ = 0, T_ = 0;
   bool use_dropout_ = false;
+  bool same_types_ = true;  // a branch and the residual stream have one type
   DropoutKey key_;
 };
 

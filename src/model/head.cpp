@@ -1,4 +1,4 @@
-// N tokens, C width, Vp stored vocabulary, n tokens of a chunk.
+// N tokens, C width, Vp stored vocabulary, n tokens of a chunk or a slice of it.
 #include "src/model/head.h"
 
 #include <algorithm>
@@ -7,56 +7,85 @@
 
 namespace nll {
 
-std::int64_t Head::chunk_tokens(const ModelConfig& model, const HeadConfig& head, std::int64_t tokens) {
-  if (head.chunk_tokens) return std::min(*head.chunk_tokens, tokens);
-  const std::int64_t budget = std::int64_t{64} << 20;  // bytes: a few L3 caches, and wide enough for a full-speed GEMM
-  const std::int64_t fit = budget / (4 * padded_vocabulary(model.vocabulary)) / 128 * 128;
-  return std::min(tokens, std::max<std::int64_t>(fit, 256));
+namespace {
+
+// Rows of the statistics; the first six are Head::statistics_block().
+enum { logp_row, maximum_row, log_denominator_row, entropy_row, mean_logp_row, argmax_row, sum_p2_row, rank_row, rows };
+
+bool in_place(const Numerics& numerics) { return numerics.logits == numerics.compute; }
+
+std::int64_t whole_128s(std::int64_t tokens) { return tokens / 128 * 128; }
+
+}  // namespace
+
+HeadChunks Head::chunks(const ModelConfig& model, const HeadConfig& head, std::int64_t tokens,
+                        const Numerics& numerics) {
+  const std::int64_t row = 4 * padded_vocabulary(model.vocabulary);  // bytes of a token's FP32 logits
+  HeadChunks chunks;
+  if (head.chunk_tokens) {
+    chunks.chunk = *head.chunk_tokens;
+  } else if (numerics.gpu) {
+    // Each chunk reads and writes the gradient of wte: with 16k tokens that is lost beside the products.
+    const std::int64_t budget = std::int64_t{2} << 30;
+    chunks.chunk = std::clamp<std::int64_t>(whole_128s(budget / (numerics.rounded() ? row / 2 : row)), 128, 16384);
+  } else {
+    // Bytes: a few L3 caches, and wide enough for a full-speed GEMM.
+    chunks.chunk = std::max<std::int64_t>(whole_128s((std::int64_t{64} << 20) / row), 256);
+  }
+  chunks.chunk = std::min(tokens, chunks.chunk);
+  chunks.logits = chunks.chunk;
+  if (!in_place(numerics)) {
+    // As many as the cache holds, but enough that the product has a tile for each multiprocessor.
+    const std::int64_t fit = std::max<std::int64_t>(whole_128s(numerics.cache_bytes / row), 256);
+    chunks.logits = std::min(chunks.chunk, head.logits_tokens ? *head.logits_tokens : fit);
+  }
+  return chunks;
 }
 
-ArenaPlan Head::plan(const ModelConfig& model, const HeadConfig& head, std::int64_t tokens, HeadSlots* slots) {
+ArenaPlan Head::plan(const ModelConfig& model, const HeadConfig& head, std::int64_t tokens, const Numerics& numerics,
+                     HeadSlots* slots) {
+  const HeadChunks sizes = chunks(model, head, tokens, numerics);
+  const std::int64_t Vp = padded_vocabulary(model.vocabulary);
   ArenaPlan plan("head");
   HeadSlots made{};
-  made.logits =
-      plan.add("logits", DType::f32, {chunk_tokens(model, head, tokens), padded_vocabulary(model.vocabulary)});
-  made.logp = plan.add("logp", DType::f32, {tokens});
-  made.maximum = plan.add("maximum", DType::f32, {tokens});
-  made.log_denominator = plan.add("log_denominator", DType::f32, {tokens});
-  made.entropy = plan.add("entropy", DType::f32, {tokens});
-  made.mean_logp = plan.add("mean_logp", DType::f32, {tokens});
-  made.sum_p2 = plan.add("sum_p2", DType::f32, {tokens});
-  made.argmax = plan.add("argmax", DType::i32, {tokens});
-  made.rank = plan.add("rank", DType::i32, {tokens});
+  made.logits = plan.add("logits", numerics.logits, {sizes.logits, Vp});
+  made.dlogits = in_place(numerics) ? -1 : plan.add("dlogits", numerics.compute, {sizes.chunk, Vp});
+  made.statistics = plan.add("statistics", DType::f32, {rows, tokens});
   if (slots != nullptr) *slots = made;
   return plan;
 }
 
-Head::Head(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device, std::int64_t tokens)
-    : ops_(ops), chunk_(chunk_tokens(model, head, tokens)), arena_(device, plan(model, head, tokens, &slots_)) {
+Head::Head(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device, std::int64_t tokens,
+           const Numerics& numerics)
+    : ops_(ops),
+      chunks_(chunks(model, head, tokens, numerics)),
+      arena_(device, plan(model, head, tokens, numerics, &slots_)) {
   shape_.vocabulary = model.vocabulary;
   shape_.softcap = static_cast<float>(head.softcap);
 }
 
 TokenStatistics Head::statistics(std::int64_t begin, std::int64_t count, bool ranked) const {
-  const auto part = [&](int slot) { return arena_[slot].slice(begin, count); };
+  const Tensor all = arena_[slots_.statistics];
+  const auto part = [&](int row) { return all.slice(row, 1).reshape({all.dim(1)}).slice(begin, count); };
+  const auto integers = [&](int row) { return Tensor(part(row).data(), DType::i32, {count}); };
   TokenStatistics s;
-  s.logp = part(slots_.logp);
-  s.maximum = part(slots_.maximum);
-  s.log_denominator = part(slots_.log_denominator);
-  s.entropy = part(slots_.entropy);
-  s.mean_logp = part(slots_.mean_logp);
-  s.argmax = part(slots_.argmax);
+  s.logp = part(logp_row);
+  s.maximum = part(maximum_row);
+  s.log_denominator = part(log_denominator_row);
+  s.entropy = part(entropy_row);
+  s.mean_logp = part(mean_logp_row);
+  s.argmax = integers(argmax_row);
   if (ranked) {
-    s.sum_p2 = part(slots_.sum_p2);
-    s.rank = part(slots_.rank);
+    s.sum_p2 = part(sum_p2_row);
+    s.rank = integers(rank_row);
   }
   return s;
 }
 
 TokenStatistics Head::score(Tensor hidden, Tensor targets, Tensor wte, bool ranked) {
   const std::int64_t N = hidden.dim(0);
-  for (std::int64_t begin = 0; begin < N; begin += chunk_) {
-    const std::int64_t n = std::min(chunk_, N - begin);
+  for (std::int64_t begin = 0; begin < N; begin += chunks_.logits) {
+    const std::int64_t n = std::min(chunks_.logits, N - begin);
     const Tensor logits = arena_[slots_.logits].slice(0, n);
     ops_.head_logits(logits, hidden.slice(begin, n), wte);
     ops_.cross_entropy(statistics(begin, n, ranked), logits, targets.slice(begin, n), shape_);
@@ -65,15 +94,20 @@ TokenStatistics Head::score(Tensor hidden, Tensor targets, Tensor wte, bool rank
 }
 
 TokenStatistics Head::train(Tensor dhidden, Tensor dwte, Into into, Tensor hidden, Tensor targets, Tensor coefficients,
-                            Tensor wte) {
+                            Tensor wte, Tensor loss_scale) {
   const std::int64_t N = hidden.dim(0);
-  for (std::int64_t begin = 0; begin < N; begin += chunk_) {
-    const std::int64_t n = std::min(chunk_, N - begin);
-    const Tensor logits = arena_[slots_.logits].slice(0, n), h = hidden.slice(begin, n);
-    ops_.head_logits(logits, h, wte);
-    ops_.cross_entropy_backward(statistics(begin, n, false), logits, targets.slice(begin, n),
-                                coefficients.slice(begin, n), shape_);
-    ops_.head_backward(dhidden.slice(begin, n), dwte, begin == 0 ? into : Into::add, logits, h, wte);
+  const Tensor gradients = arena_[slots_.dlogits < 0 ? slots_.logits : slots_.dlogits];
+  for (std::int64_t begin = 0; begin < N; begin += chunks_.chunk) {
+    const std::int64_t n = std::min(chunks_.chunk, N - begin);
+    for (std::int64_t from = 0; from < n; from += chunks_.logits) {
+      const std::int64_t count = std::min(chunks_.logits, n - from), first = begin + from;
+      const Tensor logits = arena_[slots_.logits].slice(0, count);
+      ops_.head_logits(logits, hidden.slice(first, count), wte);
+      ops_.cross_entropy_backward(statistics(first, count, false), gradients.slice(from, count), logits,
+                                  targets.slice(first, count), coefficients.slice(first, count), loss_scale, shape_);
+    }
+    ops_.head_backward(dhidden.slice(begin, n), dwte, begin == 0 ? into : Into::add, gradients.slice(0, n),
+                       hidden.slice(begin, n), wte);
   }
   return statistics(0, N, false);
 }

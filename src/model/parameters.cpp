@@ -117,6 +117,20 @@ GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tens
   return views;
 }
 
+GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tensor master, Tensor rounded) {
+  const GptTensors exact = gpt_views(table, model, master);
+  GptTensors views = gpt_views(table, model, rounded);
+  for (std::size_t l = 0; l < views.layers.size(); ++l) {
+    views.layers[l].ln1_weight = exact.layers[l].ln1_weight;
+    views.layers[l].ln1_bias = exact.layers[l].ln1_bias;
+    views.layers[l].ln2_weight = exact.layers[l].ln2_weight;
+    views.layers[l].ln2_bias = exact.layers[l].ln2_bias;
+  }
+  views.final_weight = exact.final_weight;
+  views.final_bias = exact.final_bias;
+  return views;
+}
+
 void initialize(const ParameterTable& table, std::uint64_t seed, Device& device, Tensor arena,
                 const ParameterProgress& progress) {
   std::vector<float> values;

@@ -66,6 +66,8 @@ struct GptTensors {
   Tensor final_weight, final_bias;
 };
 GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tensor arena);
+// Weights to compute with where those that are multiplied or looked up are `rounded` copies: norms come from `master`.
+GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tensor master, Tensor rounded);
 
 // The published part of one parameter in an arena: (rows, columns), or (columns) for a vector.
 Tensor parameter_view(const ParameterSpec& spec, Tensor arena);

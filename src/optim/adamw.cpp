@@ -2,36 +2,57 @@
 
 namespace nll {
 
-ArenaPlan AdamWOptimizer::plan(const ParameterTable& table) {
+UpdateState first_update_state(const Numerics& numerics) {
+  UpdateState state;
+  // Micikevicius et al., "Mixed precision training", ICLR 2018: begin high, an overflow halves it.
+  if (numerics.compute == DType::f16) state.loss_scale = 65536;
+  return state;
+}
+
+ArenaPlan AdamWOptimizer::plan(const ParameterTable& table, const Numerics& numerics) {
   ArenaPlan plan("optimizer");
-  plan.add("m", DType::f32, {table.stored_elements()});
-  plan.add("v", DType::f32, {table.stored_elements()});
+  plan.add("m", numerics.moments, {table.stored_elements()});
+  plan.add("v", numerics.moments, {table.stored_elements()});
   plan.add("norm", DType::f32, {1});
+  plan.add("guard", DType::f32, {1});
+  plan.add("state", DType::u8, {sizeof(UpdateState)});
   return plan;
 }
 
-AdamWOptimizer::AdamWOptimizer(const OptimizerConfig& config, const ParameterTable& table, Ops& ops, Device& device)
-    : config_(config), spans_(table.decay_spans()), ops_(ops), device_(device), arena_(device, plan(table)) {}
+AdamWOptimizer::AdamWOptimizer(const Config& config, const ParameterTable& table, Ops& ops, Device& device,
+                               const Numerics& numerics)
+    : weight_decay_(static_cast<float>(config.optimizer.weight_decay)),
+      spans_(table.decay_spans()),
+      ops_(ops),
+      device_(device),
+      arena_(device, plan(table, numerics)) {
+  settings_.beta1 = static_cast<float>(config.optimizer.beta1);
+  settings_.beta2 = static_cast<float>(config.optimizer.beta2);
+  settings_.epsilon = static_cast<float>(config.optimizer.epsilon);
+  settings_.clip_norm = static_cast<float>(config.optimizer.clip_norm);
+  settings_.seed = static_cast<std::uint64_t>(config.run.seed);
+  if (numerics.compute == DType::f16) {
+    settings_.loss_scale_interval = static_cast<std::int32_t>(config.precision.loss_scale_interval);
+  }
+  set_state(first_update_state(numerics));
+}
 
-float AdamWOptimizer::step(Tensor weights, Tensor gradients, double learning_rate, std::int64_t update) {
+void AdamWOptimizer::set_state(const UpdateState& state) {
+  device_.upload(this->state(), &state);
+  device_.synchronize();
+}
+
+void AdamWOptimizer::update(Tensor weights, Tensor rounded, Tensor gradients) {
   const Tensor norm = arena_[norm_];
   ops_.global_norm(norm, gradients);
-  AdamW adamw;
-  adamw.learning_rate = static_cast<float>(learning_rate);
-  adamw.beta1 = static_cast<float>(config_.beta1);
-  adamw.beta2 = static_cast<float>(config_.beta2);
-  adamw.epsilon = static_cast<float>(config_.epsilon);
-  adamw.clip_norm = static_cast<float>(config_.clip_norm);
-  adamw.step = update;
+  ops_.begin_update(state(), norm, guard(), settings_);
   for (const DecaySpan& span : spans_) {
     const std::int64_t n = span.end - span.begin;
-    const float decay = span.decay ? static_cast<float>(config_.weight_decay) : 0.0f;
-    ops_.adamw(weights.slice(span.begin, n), first_moment().slice(span.begin, n), second_moment().slice(span.begin, n),
-               gradients.slice(span.begin, n), norm, decay, adamw);
+    ops_.adamw(weights.slice(span.begin, n), rounded.empty() ? rounded : rounded.slice(span.begin, n),
+               first_moment().slice(span.begin, n), second_moment().slice(span.begin, n),
+               gradients.slice(span.begin, n), span.decay ? weight_decay_ : 0.0f, span.begin, state(), settings_);
   }
-  float result = 0;
-  device_.download(&result, norm);
-  return result;
+  ops_.end_update(state(), settings_);
 }
 
 }  // namespace nll

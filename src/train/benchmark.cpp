@@ -87,11 +87,18 @@ std::vector<Benchmark::Case> Benchmark::cases() {
                g_out = filled({4 * C, C});
   const Tensor wte = filled({V, C}), g_wte = filled({V, C}), wpe = filled({model_.context, C}),
                g_wpe = filled({model_.context, C});
-  const std::int64_t chunk = Head::chunk_tokens(model_, HeadConfig{}, N);
+  const std::int64_t chunk = Head::chunks(model_, HeadConfig{}, N).chunk;
   const double k = static_cast<double>(chunk);
   const Tensor logits = filled({chunk, V}), coefficients = filled({chunk, 4}), norm = filled({1}), m = filled({V, C}),
                second = filled({V, C});
   const Tensor h = x.slice(0, chunk), dh = y.slice(0, chunk);
+  UpdateState update;
+  update.learning_rate = update.rate = 1e-6f;
+  update.gradient_factor = update.root = 1;
+  buffers_.push_back(device_.allocate(sizeof(UpdateState)));
+  const Tensor state = buffers_.back().tensor(0, DType::u8, {sizeof(UpdateState)});
+  device_.upload(state, &update);
+  device_.synchronize();
   const auto flat = [](Tensor a) { return a.reshape({a.size()}); };
   const auto as_BTC = [this, C](Tensor a) { return a.reshape({B_, T_, C}); };
   HeadShape shape;
@@ -123,8 +130,9 @@ std::vector<Benchmark::Case> Benchmark::cases() {
   linear("linear mlp out", y, wide, w_out, vector);
   add("head_logits", 2 * k * c * v, k * (c + v) + c * v, (N + chunk - 1) / chunk,
       [=, &ops] { ops.head_logits(logits, h, wte); });
-  add("cross_entropy_backward", 0, 2 * k * v, (N + chunk - 1) / chunk,
-      [=, &ops] { ops.cross_entropy_backward({}, logits, targets.slice(0, chunk), coefficients, shape); });
+  add("cross_entropy_backward", 0, 2 * k * v, (N + chunk - 1) / chunk, [=, &ops] {
+    ops.cross_entropy_backward({}, logits, logits, targets.slice(0, chunk), coefficients, Tensor(), shape);
+  });
   add("head_backward", 4 * k * c * v, 2 * (k * v + c * v + k * c), (N + chunk - 1) / chunk,
       [=, &ops] { ops.head_backward(dh, g_wte, Into::write, logits, h, wte); });
   add("layernorm_backward", 0, 4 * n * c, 2 * L + 1, [=, &ops] {
@@ -140,11 +148,8 @@ std::vector<Benchmark::Case> Benchmark::cases() {
   add("embedding_backward", 0, 3 * n * c, 1,
       [=, &ops] { ops.embedding_backward(g_wte, g_wpe, Into::write, as_BTC(x), tokens, {}); });
   add("global_norm (wte)", 2 * v * c, v * c, 0, [=, &ops] { ops.global_norm(norm, flat(g_wte)); });
-  add("adamw (wte)", 0, 7 * v * c, 0, [=, &ops] {
-    AdamW adamw;
-    adamw.learning_rate = 1e-6f;
-    ops.adamw(flat(wte), flat(m), flat(second), flat(g_wte), norm, 0.1f, adamw);
-  });
+  add("adamw (wte)", 0, 7 * v * c, 0,
+      [=, &ops] { ops.adamw(flat(wte), Tensor(), flat(m), flat(second), flat(g_wte), 0.1f, 0, state, AdamW{}); });
   return all;
 }
 
@@ -180,7 +185,11 @@ StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_request
   const Tensor weights = filled({table.stored_elements()}), gradients = filled({table.stored_elements()});
   initialize(table, 1, device_, weights);
   const GptTensors w = gpt_views(table, model_, weights), g = gpt_views(table, model_, gradients);
-  AdamWOptimizer optimizer(OptimizerConfig{}, table, ops_, device_);
+  AdamWOptimizer optimizer(Config{}, table, ops_, device_);
+  UpdateState first;
+  first.learning_rate = 1e-4f;
+  optimizer.set_state(first);
+  const Tensor guard = optimizer.guard();
   Gpt gpt(model_, ops_, device_, B_, T_, Pass::training);
   Head head(model_, HeadConfig{}, ops_, device_, N);
   const Tensor tokens = random_tokens({B_, T_}), targets = random_tokens({N});
@@ -202,7 +211,8 @@ StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_request
         seconds_of(
             [&] {
               device_.download(logp.data(), statistics.logp);
-              optimizer.step(weights, gradients, 1e-4, i + 1);
+              ops_.find_nonfinite(guard, Into::write, statistics.logp);
+              optimizer.update(weights, Tensor(), gradients);
             },
             device_)};
     if (i == 0) continue;  // the first step grows scratch memory

@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+
+#include "kernels/ops.h"
 
 namespace nll {
 
@@ -76,15 +80,30 @@ Buffer host_buffer(std::int64_t bytes) {
   return Buffer(data, bytes, [](void* p, std::int64_t) { std::free(p); });
 }
 
+// BF16 is the upper half of FP32.
+float widened(std::uint16_t value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16); }
+// To nearest even. Moments are finite.
+std::uint16_t rounded(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
 // Reads one tensor through host memory; returns the host copy.
 Buffer read_into(const SafetensorsFile& file, const std::string& name, const ParameterSpec& spec, Device& device,
                  Tensor view) {
-  Buffer host = host_buffer(view.bytes());
+  Buffer host = host_buffer(checked_product(view.size(), 4));
   const Tensor values =
       spec.vector ? host.tensor(0, DType::f32, {spec.columns}) : host.tensor(0, DType::f32, {spec.rows, spec.columns});
   file.read(name, values);
-  device.upload(view, values.data());
-  device.synchronize();
+  if (view.type() == DType::bf16) {
+    std::vector<std::uint16_t> halves(static_cast<std::size_t>(view.size()));
+    std::transform(values.as<float>(), values.as<float>() + view.size(), halves.begin(), rounded);
+    device.upload(view, halves.data());
+    device.synchronize();
+  } else {
+    device.upload(view, values.data());
+    device.synchronize();
+  }
   return host;
 }
 
@@ -220,10 +239,16 @@ std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& devi
   for (const ParameterSpec& spec : table.specs()) {
     Tensor view = parameter_view(spec, arena);
     if (!readable) {
-      staging.push_back(host_buffer(view.bytes()));
+      staging.push_back(host_buffer(checked_product(view.size(), 4)));
       const Tensor copy = spec.vector ? staging.back().tensor(0, DType::f32, {spec.columns})
                                       : staging.back().tensor(0, DType::f32, {spec.rows, spec.columns});
-      device.download(copy.data(), view);
+      if (view.type() == DType::bf16) {
+        std::vector<std::uint16_t> halves(static_cast<std::size_t>(view.size()));
+        device.download(halves.data(), view);
+        std::transform(halves.begin(), halves.end(), copy.as<float>(), widened);
+      } else {
+        device.download(copy.data(), view);
+      }
       view = copy;
     }
     named.push_back({name_prefix + spec.name, view});
@@ -231,10 +256,14 @@ std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& devi
   return named;
 }
 
-OpenModel open_model(FileOps& files, const std::string& path, Device& device,
+OpenModel open_model(FileOps& files, const std::string& path, Backend& backend, const PrecisionConfig& precision,
                      const std::function<void(const std::string& folder, const std::string& why)>& refused,
                      const ParameterProgress& progress) {
   OpenModel opened;
+  Device& device = *backend.device;
+  Config config;
+  config.precision = precision;
+  opened.numerics = resolve_numerics(config, device.info());
   opened.folder = resolve_checkpoint(files, path, refused);
   const CheckpointFolder folder(files, opened.folder);
   opened.published = parse_published_config(folder.text("config.json"), opened.folder + "/config.json");
@@ -242,7 +271,15 @@ OpenModel open_model(FileOps& files, const std::string& path, Device& device,
   opened.storage = device.allocate(checked_product(opened.table.stored_elements(), 4));
   const Tensor arena = opened.storage.tensor(0, DType::f32, {opened.table.stored_elements()});
   load_weights(folder, opened.folder, opened.table, device, arena, progress);
-  opened.weights = gpt_views(opened.table, opened.published.model, arena);
+  if (opened.numerics.rounded()) {
+    opened.rounded_storage =
+        device.allocate(checked_product(opened.table.stored_elements(), bytes_of(opened.numerics.compute)));
+    const Tensor copy = opened.rounded_storage.tensor(0, opened.numerics.compute, {opened.table.stored_elements()});
+    backend.ops->convert(copy, arena);
+    opened.weights = gpt_views(opened.table, opened.published.model, arena, copy);
+  } else {
+    opened.weights = gpt_views(opened.table, opened.published.model, arena);
+  }
   if (folder.has("tokenizer.json") || folder.has("vocab.bpe")) opened.tokenizer = Tokenizer::load(opened.folder);
   return opened;
 }

@@ -8,6 +8,7 @@
 #include "kernels/device.h"
 #include "src/checkpoint/checkpoint.h"
 #include "src/config/config.h"
+#include "src/model/numerics.h"
 #include "src/model/parameters.h"
 #include "src/text/tokenizer.h"
 
@@ -32,12 +33,13 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
 void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
                   Tensor arena, const ParameterProgress& progress = {});
 
-// Reads the moments of a checkpoint, "m/" and "v/" + name, into arenas of `table`.
+// Reads the moments of a checkpoint, "m/" and "v/" + name, into arenas of `table`; FP32 in the file, rounded where the
+// arena is BF16.
 void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
                   Tensor first, Tensor second, const ParameterProgress& progress = {});
 
-// The published tensors of an arena under `prefix` + name, for saving. Staging holds host copies for a device whose
-// memory the host cannot read.
+// The published tensors of an arena under `prefix` + name, FP32, for saving. Staging holds host copies for a device
+// whose memory the host cannot read.
 std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& device, Tensor arena,
                                        const std::string& prefix, std::vector<Buffer>& staging);
 
@@ -46,12 +48,13 @@ struct OpenModel {
   std::string folder;
   PublishedModel published;
   ParameterTable table;
-  Buffer storage;
-  GptTensors weights;
+  Numerics numerics;
+  Buffer storage, rounded_storage;
+  GptTensors weights;  // rounded where numerics says so
   std::optional<Tokenizer> tokenizer;
 };
 // RUN, checkpoint or Hugging Face folder. `tokenizer` is read from the folder when it has one.
-OpenModel open_model(FileOps& files, const std::string& path, Device& device,
+OpenModel open_model(FileOps& files, const std::string& path, Backend& backend, const PrecisionConfig& precision,
                      const std::function<void(const std::string& folder, const std::string& why)>& refused,
                      const ParameterProgress& progress = {});
 

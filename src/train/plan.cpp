@@ -16,30 +16,37 @@ namespace nll {
 namespace {
 
 // Enough rows that a GEMM runs at full speed, few enough that activations stay small.
-constexpr std::int64_t micro_batch_tokens = 4096;
+constexpr std::int64_t cpu_micro_batch_tokens = 4096, gpu_micro_batch_tokens = 65536;
+// Of a GPU's free memory, the rest is for the scratch of ops and for what libraries keep.
+constexpr double plannable_share = 0.94;
 
-ArenaPlan parameter_plan(const char* name, const ParameterTable& table) {
+ArenaPlan parameter_plan(const char* name, const ParameterTable& table, DType type) {
   ArenaPlan plan(name);
-  plan.add(name, DType::f32, {table.stored_elements()});
+  plan.add(name, type, {table.stored_elements()});
   return plan;
 }
 
-std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& table, std::int64_t sequences) {
+std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& table, std::int64_t sequences,
+                                 const Numerics& numerics) {
   const ModelConfig& model = config.model;
   const std::int64_t tokens = checked_product(sequences, model.context);
-  std::vector<ArenaPlan> arenas{parameter_plan("weights", table), parameter_plan("gradients", table),
-                                AdamWOptimizer::plan(table), Gpt::plan(model, sequences, model.context, Pass::training),
-                                Head::plan(model, config.head, tokens)};
+  std::vector<ArenaPlan> arenas{parameter_plan("weights", table, DType::f32)};
+  if (numerics.rounded()) arenas.push_back(parameter_plan("rounded weights", table, numerics.compute));
+  arenas.push_back(parameter_plan("gradients", table, DType::f32));
+  arenas.push_back(AdamWOptimizer::plan(table, numerics));
+  arenas.push_back(Gpt::plan(model, sequences, model.context, Pass::training, numerics));
+  arenas.push_back(Head::plan(model, config.head, tokens, numerics));
   ArenaPlan inputs("batch");
   inputs.add("tokens", DType::i32, {sequences, model.context});
   inputs.add("targets", DType::i32, {sequences, model.context});
   inputs.add("coefficients", DType::f32, {tokens, 4});
+  inputs.add("dropout offset", DType::u8, {sizeof(DropoutOffset)});
   arenas.push_back(inputs);
-  ArenaPlan evaluation = Gpt::plan(model, sequences, model.context, Pass::inference);
+  ArenaPlan evaluation = Gpt::plan(model, sequences, model.context, Pass::inference, numerics);
   arenas.push_back(evaluation);
   arenas.push_back(evaluation_plan(sequences, model.context));
   if (config.sample.every_steps > 0) {
-    for (ArenaPlan& plan : Generator::plans(model, config.head)) arenas.push_back(std::move(plan));
+    for (ArenaPlan& plan : Generator::plans(model, config.head, numerics)) arenas.push_back(std::move(plan));
   }
   return arenas;
 }
@@ -57,10 +64,11 @@ std::int64_t bytes_of_all(const std::vector<ArenaPlan>& arenas) {
 
 std::int64_t TrainPlan::bytes() const { return bytes_of_all(arenas); }
 
-TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes) {
+TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes, const Numerics& numerics) {
   const ParameterTable table = ParameterTable::gpt2(config.model);
   TrainPlan plan;
   plan.ranks = ranks;
+  plan.numerics = numerics;
   plan.samples_per_step = config.batch.tokens_per_step / config.model.context;
   const std::int64_t per_rank = plan.samples_per_step / ranks;
   if (per_rank == 0 || per_rank * ranks * config.model.context != config.batch.tokens_per_step) {
@@ -70,12 +78,14 @@ TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memor
   if (config.batch.sequences) {
     plan.sequences = *config.batch.sequences;
   } else {
-    // The largest divisor of the rank's share that keeps to micro_batch_tokens and to the memory there is.
-    const std::int64_t most = std::max<std::int64_t>(1, std::min(per_rank, micro_batch_tokens / config.model.context));
+    // The largest divisor of the rank's share that keeps to those tokens and to the memory there is.
+    const std::int64_t tokens = numerics.gpu ? gpu_micro_batch_tokens : cpu_micro_batch_tokens;
+    const std::int64_t most = std::max<std::int64_t>(1, std::min(per_rank, tokens / config.model.context));
+    if (numerics.gpu) memory_bytes = static_cast<std::int64_t>(plannable_share * static_cast<double>(memory_bytes));
     plan.sequences = 1;
     for (std::int64_t n = most; n > 1; --n) {
       if (per_rank % n != 0) continue;
-      if (memory_bytes > 0 && bytes_of_all(arenas_of(config, table, n)) > memory_bytes) continue;
+      if (memory_bytes > 0 && bytes_of_all(arenas_of(config, table, n, numerics)) > memory_bytes) continue;
       plan.sequences = n;
       break;
     }
@@ -87,7 +97,7 @@ TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memor
   plan.micro_batches = per_rank / plan.sequences;
   plan.parameters = table.parameters();
   plan.flops_per_token = training_flops_per_token(config.model, config.model.context);
-  plan.arenas = arenas_of(config, table, plan.sequences);
+  plan.arenas = arenas_of(config, table, plan.sequences, numerics);
   return plan;
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/arena.h"
 #include "src/config/config.h"
+#include "src/model/numerics.h"
 #include "src/model/parameters.h"
 
 namespace nll {
@@ -17,14 +18,15 @@ struct TrainPlan {
   std::int64_t sequences = 0;         // of a micro-batch on one rank
   std::int64_t micro_batches = 0;     // a step on one rank
   std::int64_t parameters = 0;        // as published
-  double flops_per_token = 0;         // forward and backward, 6 N + 6 L C T
-  std::vector<ArenaPlan> arenas;      // in the order they are allocated
+  Numerics numerics;
+  double flops_per_token = 0;     // forward and backward, 6 N + 6 L C T
+  std::vector<ArenaPlan> arenas;  // in the order they are allocated
   std::int64_t bytes() const;
 };
 
 // `memory_bytes` limits the choice of `batch.sequences: auto`; 0: no limit is known.
 // Throws Error(usage) for a batch that cannot be cut evenly.
-TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes);
+TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes, const Numerics& numerics = {});
 
 // Throws Error(resources) that names the largest parts and the keys that make them smaller.
 void check_memory(const TrainPlan& plan, std::int64_t available_bytes);

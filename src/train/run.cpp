@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "src/train/backend.h"
 #include "src/train/checkpoint_texts.h"
 #include "src/train/model_folder.h"
 #include "src/train/trainer.h"
@@ -22,10 +23,12 @@ bool holds_run(const std::string& run) {
   return false;
 }
 
-// Keys that a resumed run may change: where things go and how often, never what is computed.
+// Keys that a resumed run may change: where things go and how often, and what a device can or cannot do (a run may move
+// between CPU and GPU); never the model, the objective, the data order or the optimizer's rule.
 bool may_change(const std::string& difference) {
   for (const char* section : {"run.directory:", "log.", "evaluation.", "checkpoint.", "sample.", "cpu.",
-                              "device:", "data.", "run.initial_weights:", "head.chunk_tokens:", "batch.sequences:"}) {
+                              "device:", "cuda.", "precision.", "optimizer.moments:", "head.logits", "data.",
+                              "run.initial_weights:", "head.chunk_tokens:", "batch.sequences:"}) {
     if (difference.starts_with(section)) return true;
   }
   return false;
@@ -135,13 +138,10 @@ Exit run_training(const RunRequest& request, Console& console) {
                 fmt::format("to go on with it: {}; for a new one: --set run.directory=NEW", request.resume_command));
   }
   TrainData data = open_train_data(config);
-  Backend backend = make_backend(config.device, static_cast<int>(config.cpu.threads));
+  Backend backend = make_backend(config.device, backend_options(config, request.cache_folder));
   const DeviceInfo device = backend.device->info();
-  if (config.precision.compute == "bf16" && device.kind == "cpu") {
-    throw Error(Exit::usage, "precision.compute: \"bf16\" needs a GPU, and this run is on the CPU",
-                "--set precision.compute=fp32");
-  }
-  const TrainPlan plan = make_plan(config, 1, device.available_memory_bytes);
+  const Numerics numerics = resolve_numerics(config, device);
+  const TrainPlan plan = make_plan(config, 1, device.available_memory_bytes, numerics);
   check_memory(plan, device.available_memory_bytes);
 
   if (!existing && !config.run.initial_weights.empty()) {

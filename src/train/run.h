@@ -23,6 +23,7 @@ struct RunRequest {
   std::string resume_path;
   std::int64_t step_limit = 0;           // 0: to the end of the schedule
   std::string resume_command;            // what to type to go on; printed when the run stops
+  std::string cache_folder;              // of the user, for what was measured of a GPU; empty: none
   double probe_seconds = 0.3;            // for measuring what the machine can do; 0: no share of peak is shown
   std::function<bool()> stop_requested;  // asked often; from a signal handler's flag
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "kernels/check.h"
 
@@ -18,6 +19,8 @@ void fields(State& s, const Visit& visit) {
   visit("samples", s.samples);
   visit("tokens", s.tokens);
   visit("updates", s.updates);
+  visit("loss_scale", s.loss_scale);
+  visit("good_updates", s.good_updates);
   visit("skipped", s.skipped);
   visit("skipped_in_a_row", s.skipped_in_a_row);
   visit("best_step", s.best_step);
@@ -41,6 +44,9 @@ TrainingState TrainingState::parse(const std::string& text, const std::string& p
   TrainingState state;
   fields(state, [&](const char* name, auto& value) {
     const auto found = in.find(name);
+    // Not in checkpoints of the first version, which knew FP32 only.
+    const bool added = std::string_view(name) == "loss_scale" || std::string_view(name) == "good_updates";
+    if (found == in.end() && added) return;
     if (found == in.end()) throw Error(Exit::bad_data, place + ": " + name + " is missing");
     using T = std::remove_cvref_t<decltype(value)>;
     if constexpr (std::is_floating_point_v<T>) {

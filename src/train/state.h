@@ -7,11 +7,13 @@
 namespace nll {
 
 struct TrainingState {
-  std::int64_t step = 0;     // optimizer steps done, skipped ones included
-  std::int64_t samples = 0;  // position in the data: the next global sample
-  std::int64_t tokens = 0;   // training tokens consumed
-  std::int64_t updates = 0;  // updates applied: AdamW's own count
-  std::int64_t skipped = 0;  // steps whose gradients were not finite
+  std::int64_t step = 0;          // optimizer steps done, skipped ones included
+  std::int64_t samples = 0;       // position in the data: the next global sample
+  std::int64_t tokens = 0;        // training tokens consumed
+  std::int64_t updates = 0;       // updates applied: AdamW's own count
+  double loss_scale = 1;          // FP16: factor of the gradients of the next step
+  std::int64_t good_updates = 0;  // FP16: in a row since the loss scale last changed
+  std::int64_t skipped = 0;       // steps whose gradients were not finite
   std::int64_t skipped_in_a_row = 0;
   std::int64_t best_step = -1;  // checkpoint with the lowest validation loss; -1: none yet
   double best_loss = std::numeric_limits<double>::infinity();

@@ -13,15 +13,13 @@
 #include "src/eval/evaluate.h"
 #include "src/infer/generate.h"
 #include "src/model/gpt.h"
-#include "src/model/head.h"
-#include "src/objectives/objective.h"
-#include "src/optim/adamw.h"
 #include "src/report/console.h"
 #include "src/report/metrics_file.h"
 #include "src/text/loader.h"
 #include "src/text/tokenizer.h"
 #include "src/train/plan.h"
 #include "src/train/state.h"
+#include "src/train/train_step.h"
 
 namespace nll {
 
@@ -59,15 +57,19 @@ class Trainer {
     double learning_rate = 0, seconds = 0;
     bool finite = true;
   };
-  std::optional<StepResult> step();  // nothing when a stop was requested before it was complete
+  bool queue_step();         // the one after those that are queued; false: a stop was requested
+  StepResult finish_step();  // the oldest that is queued
+  // Whether something follows the step after which `step` are done that needs the weights as they are then.
+  bool something_due(std::int64_t step) const;
   void report(const StepResult& result);
   void skip(const StepResult& result);
   void save();
   bool after_save();  // validation and sample when they are due; false: a stop was requested inside
   bool validate();
   bool sample();
-  ScoredTokens download(const TokenStatistics& statistics, const Batch& batch);
-  bool evaluation_due() const;
+  bool evaluation_due(std::int64_t step) const;
+  bool save_due(std::int64_t step) const;
+  bool sample_due(std::int64_t step) const;
 
   Config config_;
   TrainPlan plan_;
@@ -80,17 +82,13 @@ class Trainer {
   std::function<bool()> stop_requested_;
 
   ParameterTable table_;
-  Arena weight_arena_, gradient_arena_, input_arena_, evaluation_arena_;
-  GptTensors weights_, gradients_;
-  AdamWOptimizer optimizer_;
-  Gpt gpt_, evaluation_gpt_;
-  Head head_;
-  std::unique_ptr<Objective> objective_;
+  TrainStep step_;
+  Gpt evaluation_gpt_;
+  Arena evaluation_arena_;
   std::unique_ptr<Generator> generator_;
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<MetricsFile> metrics_;
-  std::vector<float> coefficients_, scored_[5];
-  std::vector<std::int32_t> scored_argmax_;
+  std::chrono::steady_clock::time_point busy_since_;  // start of the oldest queued step, or end of the one before it
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   double step_seconds_ = 0;  // smoothed, for rate and time left
   double peak_gflops_ = 0;   // this machine's measured sgemm rate; 0: unknown

@@ -80,9 +80,9 @@ void Trainer::save() {
   std::vector<Buffer> staging;
   CheckpointContent content;
   content.step = state_.step;
-  content.weights = named_tensors(table_, device_, weight_arena_[0], "", staging);
-  content.optimizer = named_tensors(table_, device_, optimizer_.first_moment(), "m/", staging);
-  for (NamedTensor& tensor : named_tensors(table_, device_, optimizer_.second_moment(), "v/", staging)) {
+  content.weights = named_tensors(table_, device_, step_.master(), "", staging);
+  content.optimizer = named_tensors(table_, device_, step_.optimizer().first_moment(), "m/", staging);
+  for (NamedTensor& tensor : named_tensors(table_, device_, step_.optimizer().second_moment(), "v/", staging)) {
     content.optimizer.push_back(std::move(tensor));
   }
   content.texts = checkpoint_texts(config_, state_, data_.tokenizer ? &*data_.tokenizer : nullptr);
@@ -98,24 +98,36 @@ void Trainer::save() {
   for (const std::string& problem : store_.prune(rules)) console_.warning(problem);
 }
 
-bool Trainer::evaluation_due() const {
+bool Trainer::evaluation_due(std::int64_t step) const {
   if (!data_.validation) return false;
   const std::int64_t every = config_.evaluation.every_steps;
-  return state_.step == config_.schedule.steps || (every > 0 && state_.step % every == 0);
+  return step == config_.schedule.steps || (every > 0 && step % every == 0);
+}
+
+bool Trainer::save_due(std::int64_t step) const {
+  const std::int64_t every = config_.checkpoint.every_steps;
+  return every > 0 && step % every == 0;
+}
+
+bool Trainer::sample_due(std::int64_t step) const {
+  const std::int64_t every = config_.sample.every_steps;
+  return generator_ && every > 0 && step % every == 0;
+}
+
+bool Trainer::something_due(std::int64_t step) const {
+  return save_due(step) || evaluation_due(step) || sample_due(step);
 }
 
 bool Trainer::after_save() {
-  if (evaluation_due() && validated_step_ != state_.step && !validate()) return false;
-  const std::int64_t every = config_.sample.every_steps;
-  if (generator_ && every > 0 && state_.step % every == 0 && !sample()) return false;
-  return true;
+  if (evaluation_due(state_.step) && validated_step_ != state_.step && !validate()) return false;
+  return !sample_due(state_.step) || sample();
 }
 
 bool Trainer::validate() {
   SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
                             config_.model.vocabulary);
   Job job(console_, "validating", "tokens");
-  const Evaluation result = evaluate(evaluation_gpt_, head_, device_, weights_, windows, data_.lengths,
+  const Evaluation result = evaluate(evaluation_gpt_, step_.head(), device_, step_.weights(), windows, data_.lengths,
                                      evaluation_arena_, [&](std::int64_t done, std::int64_t total) {
                                        job.update(done, total);
                                        return !stop_requested_();
@@ -158,7 +170,7 @@ bool Trainer::sample() {
   request.seed = static_cast<std::uint64_t>(config_.run.seed + state_.step);
   request.end_of_text = data_.tokenizer->end_of_text();
   std::vector<std::int32_t> ids;
-  const StopReason reason = generator_->generate(weights_, request, [&](std::int32_t id, double) {
+  const StopReason reason = generator_->generate(step_.weights(), request, [&](std::int32_t id, double) {
     ids.push_back(id);
     return !stop_requested_();
   });

@@ -1,0 +1,48 @@
+// What the tests of CUDA ops share: a CUDA backend (a GPU, or the host run of its kernels) whose tensors are filled and
+// read back in any type, and bounds that follow from the type. Builds on tests/kernels/machine.h.
+#pragma once
+#include "tests/kernels/reference.h"
+
+namespace nll::test {
+
+inline const DType number_types[] = {DType::f32, DType::bf16, DType::f16};
+inline const DType half_types[] = {DType::bf16, DType::f16};
+
+inline std::string type_name(DType type) {
+  return type == DType::bf16 ? "bf16" : type == DType::f16 ? "f16" : type == DType::f32 ? "f32" : "?";
+}
+
+// Half a unit in the last place, relative.
+inline double unit_of(DType type) {
+  return type == DType::bf16 ? 1.0 / (1 << 9) : type == DType::f16 ? 1.0 / (1 << 12) : epsilon;
+}
+
+// The nearest number of that type (ties to even), as a double.
+double rounded(double value, DType type);
+Reals rounded(Reals values, DType type);
+
+class CudaMachine {
+ public:
+  explicit CudaMachine(const BackendOptions& options = {}) : backend_(make_backend("cuda", options)) {}
+
+  Ops& ops() { return *backend_.ops; }
+  Device& device() { return *backend_.device; }
+
+  // Not initialised to anything useful: allocate() zero-fills.
+  Tensor make(Dims dims, DType type = DType::f32);
+  Tensor put(const Reals& values, Dims dims, DType type = DType::f32);  // rounded to the type
+  Tensor put_ints(const std::vector<std::int32_t>& values, Dims dims);
+  Reals get(const Tensor& tensor);  // f32, bf16 or f16
+  std::vector<std::int32_t> get_ints(const Tensor& tensor);
+  std::vector<std::uint8_t> get_bytes(const Tensor& tensor);  // for bitwise comparison
+
+ private:
+  Backend backend_;
+  std::vector<Buffer> buffers_;
+};
+
+// |actual - expected| <= unit(type) * (terms * scale + |expected|): `terms` roundings of size unit(accumulated) of
+// parts bounded by scale, then one rounding to the type. scale: the largest expected magnitude, but at least `parts`.
+void expect_close(const Reals& actual, const Reals& expected, DType stored, double terms, double parts = 1e-3);
+
+}  // namespace nll::test
