@@ -111,6 +111,13 @@ struct BackendOptions {
   bool deterministic = true;       // GPU: only algorithms whose sums have a fixed order
 };
 
+inline BackendOptions cpu_options(int threads, std::string instructions = {}) {
+  BackendOptions options;
+  options.threads = threads;
+  options.instructions = std::move(instructions);
+  return options;
+}
+
 // kind: "cpu", "cuda", or "auto" = a GPU where this build has CUDA and one is usable, else the CPU.
 struct Backend {
   std::unique_ptr<Device> device;

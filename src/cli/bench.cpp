@@ -30,9 +30,7 @@ ModelConfig model_of(const BenchOptions& options) {
 
 Exit bench(const BenchOptions& options, Invocation& invocation) {
   const ModelConfig model = model_of(options);
-  BackendOptions chosen;
-  chosen.threads = static_cast<int>(options.threads);
-  Backend backend = make_backend("cpu", chosen);
+  Backend backend = make_backend("cpu", cpu_options(static_cast<int>(options.threads)));
   const DeviceInfo device = backend.device->info();
   Benchmark benchmark(model, options.batch, options.context, backend);
   std::vector<OpTiming> ops;

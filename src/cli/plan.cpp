@@ -9,6 +9,7 @@
 #include "src/cli/verbs.h"
 #include "src/config/config.h"
 #include "src/train/plan.h"
+#include "src/train/speed_of_light.h"
 
 namespace nll {
 
@@ -21,47 +22,148 @@ struct PlanOptions {
   bool json = false;
 };
 
-// Sustained rate of large dense bf16 matrix products on one GPU. Measured, but not by this program, which has no GPU
-// backend yet: an estimate to plan with, and no more.
-struct KnownDevice {
-  const char* name;
-  double matrix_flops;  // per second
+// What the time is estimated for.
+struct Target {
+  DeviceInfo device;
+  Numerics numerics;
+  DeviceRates rates;
+  double peak = 0;     // what MFU is a share of, operations a second; 0: not known
+  std::string source;  // of the matrix rate
 };
-constexpr KnownDevice known_devices[] = {{"h100", 798e12}, {"h200", 790e12}};
+
+Target this_processor(const Config& config) {
+  Target target;
+  target.device = make_backend("cpu").device->info();
+  target.numerics = resolve_numerics(config, target.device);
+  const double products = measure_sgemm_gflops(target.device.threads, 0.3) * 1e9,
+               memory = measure_memory_gigabytes(target.device.threads, 0.3) * 1e9;
+  target.rates = measured_rates(target.device, target.numerics, products, memory);
+  target.source = fmt::format("sgemm measured here just now: {:.0f} GFLOP/s", products * 1e-9);
+  // The memory of this moment says little about the run: no limit.
+  target.device.available_memory_bytes = 0;
+  return target;
+}
+
+Target named_gpu(const Config& config, const std::string& name) {
+  Target target;
+  for (const DeviceRates& known : known_device_rates()) {
+    if (known.name != name) continue;
+    target.rates = known;
+    target.device = planned_device(known);
+  }
+  target.numerics = resolve_numerics(config, target.device);
+  target.peak = peak_matmul_flops(target.device, target.numerics.compute);
+  const char* kind = "sustained bf16 matrix rate";
+  if (target.numerics.compute == DType::f32) {
+    target.rates.matmul = target.peak;
+    target.rates.element_bytes = 4;
+    kind = "published fp32 matrix rate";
+  }
+  target.source = fmt::format("{}: {:.0f} TFLOP/s {}", name, target.rates.matmul * 1e-12, kind);
+  return target;
+}
+
+std::string upper(std::string text) {
+  for (char& c : text) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  return text;
+}
+
+struct Estimate {
+  StepTime limit, practical;
+  double floor = 0;             // matrix work alone, seconds a step
+  double tokens_per_step = 0;   // of all ranks
+  double flops_per_step = 0;    // of one rank
+  double rate(const StepTime& time) const { return tokens_per_step / time.total(); }
+  double share(const StepTime& time, double peak) const { return flops_per_step / time.total() / peak; }
+};
+
+Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target) {
+  Estimate result;
+  const auto bound = [&](Bound which) {
+    return speed_of_light(config.model, config.model.context, plan.sequences, plan.micro_batches, target.rates, which);
+  };
+  result.limit = bound(Bound::limit);
+  result.practical = bound(Bound::practical);
+  result.tokens_per_step = static_cast<double>(config.batch.tokens_per_step);
+  result.flops_per_step = plan.flops_per_token * result.tokens_per_step / static_cast<double>(plan.ranks);
+  result.floor = result.flops_per_step / target.rates.matmul;
+  return result;
+}
+
+std::string json_text(const Config& config, const TrainPlan& plan, const Target& target, const Estimate& time) {
+  nlohmann::ordered_json out{{"parameters", plan.parameters},
+                             {"flops_per_token", plan.flops_per_token},
+                             {"tokens_per_step", config.batch.tokens_per_step},
+                             {"ranks", plan.ranks},
+                             {"sequences", plan.sequences},
+                             {"micro_batches", plan.micro_batches},
+                             {"bytes", plan.bytes()},
+                             {"seconds_per_step_at_least", time.floor}};
+  for (const ArenaPlan& arena : plan.arenas)
+    out["arenas"].push_back({{"name", arena.name()}, {"bytes", arena.bytes()}});
+  out["device"] = target.device.name;
+  out["precision"] = type_name(plan.numerics.compute);
+  out["memory_bytes"] = target.device.memory_bytes;
+  out["rates"] = {{"matmul_flops", target.rates.matmul},
+                  {"memory_bytes_per_second", target.rates.memory},
+                  {"attention_forward_flops", target.rates.practical_attention_forward},
+                  {"attention_backward_flops", target.rates.practical_attention_backward},
+                  {"source", target.rates.source}};
+  for (int i = 0; i < stage_count; ++i) {
+    out["stages"].push_back({{"name", stage_name(static_cast<Stage>(i))},
+                             {"limit_seconds", time.limit.seconds[i]},
+                             {"practical_seconds", time.practical.seconds[i]}});
+  }
+  const auto bound = [&](const StepTime& step) {
+    nlohmann::ordered_json one{{"seconds_per_step", step.total()}, {"tokens_per_second", time.rate(step)}};
+    if (target.peak > 0) one["mfu"] = time.share(step, target.peak);
+    return one;
+  };
+  out["limit"] = bound(time.limit);
+  out["practical"] = bound(time.practical);
+  return out.dump(2) + "\n";
+}
+
+std::string stages_text(const Target& target, const Estimate& time) {
+  const bool both = target.rates.gpu;
+  std::string text = both ? fmt::format("stages of a step, ms on one rank      {:>10} {:>10}\n", "limit", "practical")
+                          : fmt::format("stages of a step, ms on one rank, at the rates measured here\n");
+  const auto line = [&](const std::string& name, const std::string& limit, const std::string& practical,
+                        const std::string& remark) {
+    std::string added = both ? fmt::format("  {:<35} {:>10} {:>10}   {}", name, limit, practical, remark)
+                             : fmt::format("  {:<23} {:>16}   {}", name, limit, remark);
+    added.erase(added.find_last_not_of(' ') + 1);
+    text += added + "\n";
+  };
+  const auto milliseconds = [](double seconds) { return fmt::format("{:.1f}", 1e3 * seconds); };
+  for (int i = 0; i < stage_count; ++i) {
+    line(stage_name(static_cast<Stage>(i)), milliseconds(time.limit.seconds[i]),
+         milliseconds(time.practical.seconds[i]), "");
+  }
+  line("together", milliseconds(time.limit.total()), milliseconds(time.practical.total()), "");
+  line("tokens a second", human_count(time.rate(time.limit)), human_count(time.rate(time.practical)), "");
+  const auto percent = [&](const StepTime& step, double of) { return fmt::format("{:.1f} %", 100 * time.share(step, of)); };
+  if (target.peak > 0) {
+    line("MFU", percent(time.limit, target.peak), percent(time.practical, target.peak),
+         fmt::format("of the published {:.1f} TFLOP/s", target.peak * 1e-12));
+  } else {
+    line("share of sgemm", percent(time.limit, target.rates.matmul), "", "");
+  }
+  if (both) text += fmt::format("  rates: {}\n", target.rates.source);
+  return text;
+}
 
 Exit plan(const PlanOptions& options) {
   const Config config = load_config(options.config, options.overrides);
   check_config(config, options.config, options.ranks);
-  // The memory of this machine says nothing about another device.
-  const TrainPlan plan = make_plan(config, options.ranks, 0);
-  double rate = 0;
-  std::string source;
-  if (options.device == "cpu") {
-    rate = measure_sgemm_gflops(make_backend("cpu").device->info().threads, 0.3) * 1e9;
-    source = fmt::format("sgemm measured here just now: {:.0f} GFLOP/s", rate * 1e-9);
-  }
-  for (const KnownDevice& device : known_devices) {
-    if (options.device != device.name) continue;
-    rate = device.matrix_flops;
-    source = fmt::format("{}: {:.0f} TFLOP/s sustained bf16 matrix rate", device.name, rate * 1e-12);
-  }
-  const double tokens_per_step = static_cast<double>(config.batch.tokens_per_step);
-  const double floor = plan.flops_per_token * tokens_per_step / (rate * static_cast<double>(options.ranks));
-  const double steps = static_cast<double>(config.schedule.steps);
+  const Target target = options.device == "cpu" ? this_processor(config) : named_gpu(config, options.device);
+  const TrainPlan plan = make_plan(config, options.ranks, target.device.available_memory_bytes, target.numerics);
+  const Estimate time = estimate(config, plan, target);
   if (options.json) {
-    nlohmann::ordered_json out{{"parameters", plan.parameters},
-                               {"flops_per_token", plan.flops_per_token},
-                               {"tokens_per_step", config.batch.tokens_per_step},
-                               {"ranks", plan.ranks},
-                               {"sequences", plan.sequences},
-                               {"micro_batches", plan.micro_batches},
-                               {"bytes", plan.bytes()},
-                               {"seconds_per_step_at_least", floor}};
-    for (const ArenaPlan& arena : plan.arenas)
-      out["arenas"].push_back({{"name", arena.name()}, {"bytes", arena.bytes()}});
-    print(out.dump(2) + "\n");
+    print(json_text(config, plan, target, time));
     return Exit::done;
   }
+  const double steps = static_cast<double>(config.schedule.steps);
   std::string text = fmt::format(
       "{}\n  parameters              {:>16}   {}\n  FLOPs per token         {:>16.4g}   forward and backward, 6 N + 6 "
       "L C T\n",
@@ -70,17 +172,21 @@ Exit plan(const PlanOptions& options) {
       "  batch                   {:>16}   tokens a step: {} rank{} x {} micro-batch{} x {} sequence{} x {} tokens\n",
       config.batch.tokens_per_step, plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches,
       plan.micro_batches == 1 ? "" : "es", plan.sequences, plan.sequences == 1 ? "" : "s", config.model.context);
-  text += fmt::format("memory of one rank (FP32)\n");
+  text += fmt::format("memory of one rank ({})\n", upper(type_name(plan.numerics.compute)));
   for (const ArenaPlan& arena : plan.arenas)
     text += fmt::format("  {:<23} {:>16}   {}\n", arena.name(), arena.bytes(), human_bytes(arena.bytes()));
   text += fmt::format("  {:<23} {:>16}   {}\n", "together", plan.bytes(), human_bytes(plan.bytes()));
+  if (plan.numerics.gpu) {
+    text += fmt::format("  {:<23} {:>16}   {}\n", "of the device", target.device.memory_bytes,
+                        human_bytes(target.device.memory_bytes));
+  }
   text += fmt::format(
       "time ({})\n  a step                  {:>16}   at least: matrix work alone, at that rate\n  the run              "
       "   {:>16}   "
       "{} steps, {} tokens\n",
-      source, human_seconds(floor), human_seconds(floor * steps), config.schedule.steps,
-      human_count(tokens_per_step * steps));
-  print(text);
+      target.source, human_seconds(time.floor), human_seconds(time.floor * steps), config.schedule.steps,
+      human_count(time.tokens_per_step * steps));
+  print(text + stages_text(target, time));
   return Exit::done;
 }
 

@@ -94,8 +94,8 @@ TEST(CrossEntropy, BackwardEqualsCentralDifferences) {
     on_every_machine([&](Machine& machine) {
       Statistics found(machine, n);
       const Tensor tlogits = machine.put(logits, {n, stored});
-      machine.ops().cross_entropy_backward(found.tensors, tlogits, machine.put_ints(targets, {n}),
-                                           machine.put(coefficients, {n, 4}), shape);
+      machine.ops().cross_entropy_backward(found.tensors, tlogits, tlogits, machine.put_ints(targets, {n}),
+                                           machine.put(coefficients, {n, 4}), {}, shape);
       const std::vector<float> gradient = machine.get(tlogits);
       expect_near(gradient, expected, 64, 1);
       for (std::int64_t i = 0; i < n; ++i) {
@@ -124,12 +124,32 @@ TEST(CrossEntropy, WithoutACapTheGradientOfARowSumsToTheLseCoefficient) {
     Random random(3);
     const Reals logits = random.normals(v, 3);
     const Tensor tlogits = machine.put(logits, {1, v});
-    machine.ops().cross_entropy_backward({}, tlogits, machine.put_ints({123}, {1}),
-                                         machine.put({-0.9, 0.25, -0.1, 0}, {1, 4}), {v, 1, 0, 1});
+    machine.ops().cross_entropy_backward({}, tlogits, tlogits, machine.put_ints({123}, {1}),
+                                         machine.put({-0.9, 0.25, -0.1, 0}, {1, 4}), {}, {v, 1, 0, 1});
     double total = 0;
     for (const float value : machine.get(tlogits)) total += static_cast<double>(value);
     EXPECT_NEAR(total, 0.25, 1e-6);
   });
+}
+
+TEST(CrossEntropy, ALossScaleMultipliesTheGradientAndLeavesTheRest) {
+  Machine machine;
+  Random random(7);
+  const Reals logits = random.normals(3 * 19);
+  const Tensor targets = machine.put_ints({4, 18, 0}, {3}), coefficients = machine.put(random.normals(12), {3, 4});
+  const Tensor plain = machine.put(logits, {3, 19}), scaled = machine.make({3, 19}),
+               input = machine.put(logits, {3, 19});
+  Statistics first(machine, 3), second(machine, 3);
+  machine.ops().cross_entropy_backward(first.tensors, plain, plain, targets, coefficients, {}, {19, 1, 0, 1});
+  machine.ops().cross_entropy_backward(second.tensors, scaled, input, targets, coefficients, machine.put({1024}, {1}),
+                                       {19, 1, 0, 1});
+  std::vector<float> expected = machine.get(plain);
+  for (float& value : expected) value *= 1024;  // exact
+  EXPECT_EQ(machine.get(scaled), expected);
+  EXPECT_EQ(machine.get(input), std::vector<float>(logits.begin(), logits.end()));
+  first.read(machine);
+  second.read(machine);
+  EXPECT_EQ(first.logp, second.logp);
 }
 
 TEST(CrossEntropy, ANonFiniteLogitGivesANonFiniteLogProbability) {

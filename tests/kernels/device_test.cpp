@@ -13,7 +13,7 @@ namespace nll {
 namespace {
 
 TEST(Device, AllocatesZeroedAlignedMemory) {
-  const Backend backend = make_backend("cpu", 2);
+  const Backend backend = make_backend("cpu", cpu_options(2));
   for (const std::int64_t bytes : {1, 4096, 100000, 5 << 20}) {
     const Buffer buffer = backend.device->allocate(bytes);
     EXPECT_EQ(buffer.bytes(), bytes);
@@ -25,7 +25,7 @@ TEST(Device, AllocatesZeroedAlignedMemory) {
 }
 
 TEST(Device, NamesTheBytesThatDoNotFit) {
-  const Backend backend = make_backend("cpu", 1);
+  const Backend backend = make_backend("cpu", cpu_options(1));
   const std::int64_t bytes = std::int64_t{1} << 60;
   try {
     backend.device->allocate(bytes);
@@ -40,7 +40,7 @@ TEST(Device, NamesTheBytesThatDoNotFit) {
 }
 
 TEST(Device, MovesBytesWhole) {
-  const Backend backend = make_backend("cpu", 3);
+  const Backend backend = make_backend("cpu", cpu_options(3));
   for (const std::int64_t n : {1, 1000, 300007}) {
     const Buffer a = backend.device->allocate(4 * n), b = backend.device->allocate(4 * n);
     const Tensor first = a.tensor(0, DType::i32, {n}), second = b.tensor(0, DType::i32, {n});
@@ -58,7 +58,7 @@ TEST(Device, MovesBytesWhole) {
 }
 
 TEST(Device, DescribesItself) {
-  const Backend backend = make_backend("cpu", 2);
+  const Backend backend = make_backend("cpu", cpu_options(2));
   const DeviceInfo info = backend.device->info();
   EXPECT_EQ(info.kind, "cpu");
   EXPECT_EQ(info.threads, 2);
@@ -71,7 +71,7 @@ TEST(Device, DescribesItself) {
 }
 
 TEST(Buffer, GivesItsMemoryAwayWhenMoved) {
-  const Backend backend = make_backend("cpu", 1);
+  const Backend backend = make_backend("cpu", cpu_options(1));
   Buffer first = backend.device->allocate(64);
   void* data = first.data();
   Buffer second = std::move(first);
@@ -84,7 +84,7 @@ TEST(Buffer, GivesItsMemoryAwayWhenMoved) {
 
 std::string error_of(const std::string& kind, int threads, const std::string& instructions) {
   try {
-    make_backend(kind, threads, instructions);
+    make_backend(kind, cpu_options(threads, instructions));
   } catch (const Error& error) {
     EXPECT_EQ(error.exit(), Exit::usage);
     return error.what();
@@ -94,7 +94,7 @@ std::string error_of(const std::string& kind, int threads, const std::string& in
 
 TEST(MakeBackend, NamesWhatItCannotMake) {
   EXPECT_EQ(error_of("cuda", 0, ""), "device: \"cuda\" (this build has no CUDA)");
-  EXPECT_EQ(error_of("tpu", 0, ""), "device: \"tpu\" (expected auto or cpu)");
+  EXPECT_EQ(error_of("tpu", 0, ""), "device: \"tpu\" (expected auto, cpu or cuda)");
   EXPECT_EQ(error_of("cpu", 0, "mmx").rfind("instructions: \"mmx\" (this processor has ", 0), 0u);
   EXPECT_EQ(error_of("cpu", -1, "").rfind("threads: -1 (expected 0 to ", 0), 0u);
   EXPECT_EQ(error_of("cpu", 1 << 20, "").rfind("threads: 1048576 (expected 0 to ", 0), 0u);
@@ -102,7 +102,7 @@ TEST(MakeBackend, NamesWhatItCannotMake) {
 
 TEST(MakeBackend, TakesAutomaticAndGeneric) {
   EXPECT_GE(make_backend("auto").device->info().threads, 1);
-  EXPECT_EQ(make_backend("cpu", 1, "generic").device->info().instructions, "generic");
+  EXPECT_EQ(make_backend("cpu", cpu_options(1, "generic")).device->info().instructions, "generic");
 }
 
 TEST(Machine, HasMeasurableLimits) {

@@ -74,8 +74,8 @@ TEST(HeadVectors, CasesGiveTheirByProductsAndGradients) {
                         machine.make({n}, DType::i32),
                         machine.make({n}, DType::i32)};
       const Tensor logits = machine.put(flat(c["logits"]), {n, stored});
-      machine.ops().cross_entropy_backward(s, logits, machine.put_ints(targets, {n}),
-                                           machine.put(coefficients.values, {n, 4}), shape_of(c["hyper"]));
+      machine.ops().cross_entropy_backward(s, logits, logits, machine.put_ints(targets, {n}),
+                                           machine.put(coefficients.values, {n, 4}), {}, shape_of(c["hyper"]));
       expect_gradient(machine.get(logits), c["dlogits"], coefficients);
       const std::pair<const char*, Tensor> reals[] = {
           {"logp", s.logp},       {"max", s.maximum},         {"logd", s.log_denominator},
@@ -109,8 +109,8 @@ TEST(HeadVectors, ArbitraryCoefficientsGiveTheirGradients) {
     const Coefficients coefficients(c["coefs"]);
     on_every_machine([&](Machine& machine) {
       const Tensor logits = machine.put(flat(c["logits"]), {n, stored});
-      machine.ops().cross_entropy_backward({}, logits, machine.put_ints(targets, {n}),
-                                           machine.put(coefficients.values, {n, 4}), shape_of(c["hyper"]));
+      machine.ops().cross_entropy_backward({}, logits, logits, machine.put_ints(targets, {n}),
+                                           machine.put(coefficients.values, {n, 4}), {}, shape_of(c["hyper"]));
       expect_gradient(machine.get(logits), c["dlogits"], coefficients);
     });
   }
@@ -126,8 +126,8 @@ TEST(HeadVectors, ACertainTargetKeepsTheDigitsOfItsLogProbability) {
     const Tensor logits = machine.put(flat(c["logits"]), {1, 7}), logp = machine.make({1});
     TokenStatistics s;
     s.logp = logp;
-    machine.ops().cross_entropy_backward(s, logits, machine.put_ints({0}, {1}), machine.put({-1, 0, 0, 0}, {1, 4}),
-                                         {7, 1, 0, 1});
+    machine.ops().cross_entropy_backward(s, logits, logits, machine.put_ints({0}, {1}),
+                                         machine.put({-1, 0, 0, 0}, {1, 4}), {}, {7, 1, 0, 1});
     const double expected = c["byproducts"][0]["logp"].get<double>();
     ASSERT_LT(expected, 0);
     EXPECT_NEAR(machine.get(logp)[0], expected, 1e-6 * -expected);
@@ -186,8 +186,8 @@ TEST(HeadVectors, ProductsBeforeAndAfterTheHeadGiveTheirGradientsInAnyChunks) {
           coefficients.insert(coefficients.end(),
                               {-w * (1 - smoothing), 2 * m * z_loss * lse, -w * smoothing, -m * entropy});
         }
-        machine.ops().cross_entropy_backward(s, part, target.slice(begin, count), machine.put(coefficients, {count, 4}),
-                                             shape_of(hyper));
+        machine.ops().cross_entropy_backward(s, part, part, target.slice(begin, count),
+                                             machine.put(coefficients, {count, 4}), {}, shape_of(hyper));
         machine.ops().head_backward(dh.slice(begin, count), dwte, Into::add, part, part_h, wte);
       }
       expect_near(machine.get(dh), flat(c["dh"]), 24, 1);

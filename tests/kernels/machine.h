@@ -20,7 +20,8 @@ using Dims = std::initializer_list<std::int64_t>;
 
 class Machine {
  public:
-  Machine(int threads, const std::string& instructions) : backend_(make_backend("cpu", threads, instructions)) {}
+  Machine(int threads, const std::string& instructions)
+      : backend_(make_backend("cpu", cpu_options(threads, instructions))) {}
   explicit Machine(int threads = 2) : Machine(threads, "") {}
 
   Ops& ops() { return *backend_.ops; }

@@ -6,6 +6,7 @@
 
 #include "tests/kernels/allocation_count.h"
 #include "tests/kernels/machine.h"
+#include "tests/kernels/update_rig.h"
 
 namespace nll::test {
 namespace {
@@ -43,7 +44,7 @@ std::map<std::string, std::vector<float>> one_step(Machine& machine) {
   ops.head_logits(logits, h, wte);
   TokenStatistics statistics;
   statistics.logp = logp;
-  ops.cross_entropy_backward(statistics, logits, targets, tensor({n, 4}, 0.01), {vocabulary, 1, 0, 1});
+  ops.cross_entropy_backward(statistics, logits, logits, targets, tensor({n, 4}, 0.01), {}, {vocabulary, 1, 0, 1});
   const Tensor dh = make({n, width}), dwte = make({stored, width}), dup = make({n, 4 * width});
   const Tensor dw_down = make({4 * width, width}), db_down = make({width}), dy = make({n, width});
   const Tensor dw_up = make({width, 4 * width}), db_up = make({4 * width}), dx = make({n, width});
@@ -57,8 +58,12 @@ std::map<std::string, std::vector<float>> one_step(Machine& machine) {
   ops.attention_backward(dqkv, dbranch, a, lse, qkv, heads);
   ops.linear_backward(dy, dw_qkv, db_qkv, Into::write, dqkv, y, w_qkv);
   ops.embedding_backward(dwte, dwpe, Into::write, dy, tokens, dropout);
+  const UpdateRig update(machine.device(), 1e-3f);
+  AdamW settings;
+  settings.clip_norm = 1;
   ops.global_norm(norm, dwte);
-  ops.adamw(wte, m, v, dwte, norm, 0.1f, {1e-3f, 0.9f, 0.95f, 1e-8f, 1, 1});
+  ops.begin_update(update.state(), norm, update.guard(), settings);
+  ops.adamw(wte, {}, m, v, dwte, 0.1f, 0, update.state(), settings);
   std::map<std::string, std::vector<float>> results;
   for (const auto& [name, result] :
        {std::pair{"logp", logp}, std::pair{"dwte", dwte}, std::pair{"dw_down", dw_down}, std::pair{"db_down", db_down},
@@ -118,6 +123,7 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   TokenStatistics statistics;
   statistics.logp = mean;
   const HeadShape shape{vocabulary - 3, 1, 20, 1};
+  const UpdateRig update(machine.device(), 1e-3f);
   const std::pair<const char*, std::function<void()>> calls[] = {
       {"embedding", [&] { ops.embedding(x, tokens, wte, wpe, 0, dropout); }},
       {"embedding_backward", [&] { ops.embedding_backward(wte, wpe, Into::write, x, tokens, dropout); }},
@@ -134,12 +140,15 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"attention_cached", [&] { ops.attention_cached(y, cache, cache, qkv, 0, heads); }},
       {"head_logits", [&] { ops.head_logits(logits, x, wte); }},
       {"cross_entropy", [&] { ops.cross_entropy(statistics, logits, targets, shape); }},
-      {"cross_entropy_backward", [&] { ops.cross_entropy_backward(statistics, logits, targets, coefficients, shape); }},
+      {"cross_entropy_backward",
+       [&] { ops.cross_entropy_backward(statistics, logits, logits, targets, coefficients, {}, shape); }},
       {"head_backward", [&] { ops.head_backward(dh, dwte, Into::add, logits, x, wte); }},
       {"global_norm", [&] { ops.global_norm(norm, wte); }},
       {"adamw",
        [&] {
-         ops.adamw(wte, m, v, dwte, norm, 0.1f, {1e-3f, 0.9f, 0.95f, 1e-8f, 1, 1});
+         ops.begin_update(update.state(), norm, update.guard(), {});
+         ops.adamw(wte, {}, m, v, dwte, 0.1f, 0, update.state(), {});
+         ops.end_update(update.state(), {});
        }},
   };
   for (const auto& [name, call] : calls) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "tests/kernels/update_rig.h"
 #include "tests/model/reference.h"
 #include "tests/model/rig.h"
 
@@ -49,15 +50,16 @@ TEST(Gpt, OverfitsOneBatch) {
   const std::vector<std::int32_t> tokens = random_tokens(5, B * T, 19), targets = random_tokens(6, B * T, 19);
   Gpt gpt(model, rig.ops, rig.device, B, T, Pass::training);
   Head head(model, rig.head, rig.ops, rig.device, B * T);
-  const Tensor m = rig.zeros({n}), v = rig.zeros({n}), norm = rig.zeros({1});
+  const Tensor m = rig.zeros({n}), v = rig.zeros({n});
+  const UpdateRig update(rig.device, 3e-3f);
   double loss = 0;
   AdamW adamw;
-  adamw.learning_rate = 3e-3f;
   adamw.clip_norm = 1;
-  for (adamw.step = 1; adamw.step <= 300; ++adamw.step) {
+  for (int step = 1; step <= 300; ++step) {
     loss = mean_loss(rig.differentiate(gpt, head, tokens, targets, B, B * T, Into::write));
-    rig.ops.global_norm(norm, rig.gradients);
-    rig.ops.adamw(rig.weights, m, v, rig.gradients, norm, 0, adamw);
+    rig.ops.global_norm(update.norm(), rig.gradients);
+    rig.ops.begin_update(update.state(), update.norm(), update.guard(), adamw);
+    rig.ops.adamw(rig.weights, {}, m, v, rig.gradients, 0, 0, update.state(), adamw);
   }
   EXPECT_LT(loss, 0.01);
 }

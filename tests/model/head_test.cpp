@@ -125,10 +125,10 @@ TEST(Head, LogitsAreProductsOfHiddenStateAndEmbedding) {
 TEST(Head, AutomaticChunksHoldWholeBlocksAndNeverMoreThanTheBatch) {
   ModelConfig model;
   HeadConfig head;
-  EXPECT_EQ(Head::chunk_tokens(model, head, 100), 100);
-  EXPECT_EQ(Head::chunk_tokens(model, head, 100000) % 128, 0);
+  EXPECT_EQ(Head::chunks(model, head, 100).chunk, 100);
+  EXPECT_EQ(Head::chunks(model, head, 100000).chunk % 128, 0);
   model.vocabulary = 512;
-  const std::int64_t chunk = Head::chunk_tokens(model, head, 1 << 20);
+  const std::int64_t chunk = Head::chunks(model, head, 1 << 20).chunk;
   EXPECT_EQ(chunk % 128, 0);
   EXPECT_LE(chunk * 4 * 512, std::int64_t{64} << 20);
 }

@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tests/kernels/update_rig.h"
 #include "tests/model/rig.h"
 
 namespace nll::test {
@@ -104,24 +105,24 @@ TEST(PyTorch, LossesOfTenAdamWStepsAreEqual) {
   Gpt gpt(rig.model, rig.ops, rig.device, f["batch"], rig.model.context, Pass::training);
   Head head(rig.model, rig.head, rig.ops, rig.device, f["batch"].get<std::int64_t>() * rig.model.context);
   const std::int64_t n = rig.table.stored_elements();
-  const Tensor m = rig.zeros({n}), v = rig.zeros({n}), norm = rig.zeros({1});
+  const Tensor m = rig.zeros({n}), v = rig.zeros({n});
   const json& o = f["optimizer"];
   AdamW adamw;
-  adamw.learning_rate = o["learning_rate"];
   adamw.beta1 = o["beta1"];
   adamw.beta2 = o["beta2"];
   adamw.epsilon = o["epsilon"];
   adamw.clip_norm = o["clip_norm"];
+  const UpdateRig update(rig.device, o["learning_rate"].get<float>());
   for (std::size_t step = 0; step < f["losses"].size(); ++step) {
     EXPECT_NEAR(differentiate(rig, gpt, head, f, step), f["losses"][step].get<double>(), 1e-5) << "step " << step;
-    rig.ops.global_norm(norm, rig.gradients);
+    rig.ops.global_norm(update.norm(), rig.gradients);
     const double expected_norm = f["gradient_norms"][step];
-    EXPECT_NEAR(rig.download(norm)[0], expected_norm, 1e-5 * expected_norm) << "step " << step;
-    adamw.step = static_cast<std::int64_t>(step) + 1;
+    EXPECT_NEAR(rig.download(update.norm())[0], expected_norm, 1e-5 * expected_norm) << "step " << step;
+    rig.ops.begin_update(update.state(), update.norm(), update.guard(), adamw);
     for (const DecaySpan& span : rig.table.decay_spans()) {
       const auto part = [&](Tensor arena) { return arena.slice(span.begin, span.end - span.begin); };
-      rig.ops.adamw(part(rig.weights), part(m), part(v), part(rig.gradients), norm,
-                    span.decay ? o["weight_decay"].get<float>() : 0.0f, adamw);
+      rig.ops.adamw(part(rig.weights), {}, part(m), part(v), part(rig.gradients),
+                    span.decay ? o["weight_decay"].get<float>() : 0.0f, span.begin, update.state(), adamw);
     }
   }
 }

@@ -88,7 +88,7 @@ inline std::vector<std::int32_t> random_tokens(std::uint64_t seed, std::int64_t 
 inline Rig::Rig(const ModelConfig& config, const HeadConfig& head_config)
     : model(config),
       head(head_config),
-      backend(make_backend("cpu", 2)),
+      backend(make_backend("cpu", cpu_options(2))),
       ops(*backend.ops),
       device(*backend.device),
       table(ParameterTable::gpt2(config)) {

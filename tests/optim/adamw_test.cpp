@@ -11,7 +11,7 @@ namespace nll {
 namespace {
 
 struct SmallModel {
-  SmallModel() : backend(make_backend("cpu", 2)), table(ParameterTable::gpt2(model())) {
+  SmallModel() : backend(make_backend("cpu", cpu_options(2))), table(ParameterTable::gpt2(model())) {
     const std::int64_t n = table.stored_elements();
     storage = backend.device->allocate(8 * n);
     weights = storage.tensor(0, DType::f32, {n});
@@ -36,15 +36,27 @@ struct SmallModel {
   Tensor weights, gradients;
 };
 
+// One update at that learning rate; returns the norm of the gradients.
+float update(AdamWOptimizer& optimizer, SmallModel& model, double learning_rate) {
+  UpdateState state;
+  Device& device = *model.backend.device;
+  device.download(&state, optimizer.state());
+  state.learning_rate = static_cast<float>(learning_rate);
+  optimizer.set_state(state);
+  optimizer.update(model.weights, {}, model.gradients);
+  device.download(&state, optimizer.state());
+  return state.norm;
+}
+
 }  // namespace
 
 TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
   SmallModel setup;
   setup.backend.device->zero(setup.gradients);
-  OptimizerConfig config;
-  config.weight_decay = 0.1;
+  Config config;
+  config.optimizer.weight_decay = 0.1;
   AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
-  optimizer.step(setup.weights, setup.gradients, 0.01, 1);
+  update(optimizer, setup, 0.01);
   for (const ParameterSpec& spec : setup.table.specs()) {
     const float* w = parameter_view(spec, setup.weights).as<float>();
     for (std::int64_t i = 0; i < spec.size(); ++i) {
@@ -56,18 +68,18 @@ TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
 
 TEST(AdamWOptimizer, FollowsItsFormulaInDouble) {
   SmallModel setup;
-  OptimizerConfig config;
-  config.clip_norm = 0;
+  Config config;
+  config.optimizer.clip_norm = 0;
   AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
   double w = 0.5, m = 0, v = 0;
   const double g = 1e-3, rate = 1e-2;
   for (int t = 1; t <= 5; ++t) {
-    optimizer.step(setup.weights, setup.gradients, rate, t);
-    m = config.beta1 * m + (1 - config.beta1) * g;
-    v = config.beta2 * v + (1 - config.beta2) * g * g;
-    const double update =
-        m / (1 - std::pow(config.beta1, t)) / (std::sqrt(v / (1 - std::pow(config.beta2, t))) + config.epsilon);
-    w -= rate * (update + config.weight_decay * w);
+    update(optimizer, setup, rate);
+    m = config.optimizer.beta1 * m + (1 - config.optimizer.beta1) * g;
+    v = config.optimizer.beta2 * v + (1 - config.optimizer.beta2) * g * g;
+    const double update = m / (1 - std::pow(config.optimizer.beta1, t)) /
+                          (std::sqrt(v / (1 - std::pow(config.optimizer.beta2, t))) + config.optimizer.epsilon);
+    w -= rate * (update + config.optimizer.weight_decay * w);
     EXPECT_NEAR(setup.weights.as<float>()[0], w, 5e-7) << "update " << t;  // a few roundings of 0.5 in FP32
   }
 }
@@ -83,13 +95,13 @@ TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
   const double norm = std::sqrt(squares);
   for (std::int64_t i = 0; i < n; ++i)
     scaled.gradients.as<float>()[i] = static_cast<float>(large.gradients.as<float>()[i] / norm);
-  OptimizerConfig config;
-  config.clip_norm = 1;
-  config.epsilon = 1e-3;  // large enough that the scale of the gradient shows
+  Config config;
+  config.optimizer.clip_norm = 1;
+  config.optimizer.epsilon = 1e-3;  // large enough that the scale of the gradient shows
   AdamWOptimizer first(config, large.table, *large.backend.ops, *large.backend.device);
   AdamWOptimizer second(config, scaled.table, *scaled.backend.ops, *scaled.backend.device);
-  EXPECT_NEAR(first.step(large.weights, large.gradients, 1e-2, 1), norm, 1e-6 * norm);
-  EXPECT_NEAR(second.step(scaled.weights, scaled.gradients, 1e-2, 1), 1.0, 1e-6);
+  EXPECT_NEAR(update(first, large, 1e-2), norm, 1e-6 * norm);
+  EXPECT_NEAR(update(second, scaled, 1e-2), 1.0, 1e-6);
   for (std::int64_t i = 0; i < n; ++i)
     EXPECT_NEAR(large.weights.as<float>()[i], scaled.weights.as<float>()[i], 1e-6) << i;
 }
@@ -97,14 +109,14 @@ TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
 TEST(AdamWOptimizer, ANonFiniteGradientLeavesWeightsAndMomentsUntouched) {
   for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     SmallModel setup;
-    AdamWOptimizer optimizer(OptimizerConfig{}, setup.table, *setup.backend.ops, *setup.backend.device);
-    optimizer.step(setup.weights, setup.gradients, 1e-2, 1);
+    AdamWOptimizer optimizer(Config{}, setup.table, *setup.backend.ops, *setup.backend.device);
+    update(optimizer, setup, 1e-2);
     const std::int64_t n = setup.table.stored_elements();
     const auto copy = [&](Tensor t) { return std::vector<float>(t.as<float>(), t.as<float>() + n); };
     const std::vector<float> w = copy(setup.weights), m = copy(optimizer.first_moment()),
                              v = copy(optimizer.second_moment());
     setup.gradients.as<float>()[n / 2] = bad;
-    EXPECT_FALSE(std::isfinite(optimizer.step(setup.weights, setup.gradients, 1e-2, 2)));
+    EXPECT_FALSE(std::isfinite(update(optimizer, setup, 1e-2)));
     EXPECT_EQ(copy(setup.weights), w);
     EXPECT_EQ(copy(optimizer.first_moment()), m);
     EXPECT_EQ(copy(optimizer.second_moment()), v);

@@ -22,7 +22,7 @@ ModelConfig small_model() {
 // A folder made tensor by tensor.
 class Published {
  public:
-  Published() : table_(ParameterTable::gpt2(small_model())), backend_(make_backend("cpu", 1)) {
+  Published() : table_(ParameterTable::gpt2(small_model())), backend_(make_backend("cpu", cpu_options(1))) {
     storage_ = backend_.device->allocate(4 * table_.stored_elements());
     arena_ = storage_.tensor(0, DType::f32, {table_.stored_elements()});
     initialize(table_, 3, *backend_.device, arena_);
@@ -74,7 +74,7 @@ class Published {
   }
 
   void expect_loads(const Folder& folder) const {
-    const OpenModel model = open_model(posix_file_ops(), write(folder), *backend_.device, {});
+    const OpenModel model = open_model(posix_file_ops(), write(folder), backend_, {}, {});
     for (const ParameterSpec& spec : table_.specs()) {
       const Tensor expected = parameter_view(spec, arena_);
       const Tensor found = parameter_view(spec, model.storage.tensor(0, DType::f32, {table_.stored_elements()}));
@@ -84,7 +84,7 @@ class Published {
 
   std::string refusal(const Folder& folder) const {
     try {
-      open_model(posix_file_ops(), write(folder), *backend_.device, {});
+      open_model(posix_file_ops(), write(folder), backend_, {}, {});
     } catch (const Error& error) {
       EXPECT_EQ(error.exit(), Exit::bad_data);
       return error.what();
@@ -94,7 +94,7 @@ class Published {
 
  private:
   ParameterTable table_;
-  Backend backend_;
+  mutable Backend backend_;  // opening allocates and uploads, which changes nothing of this
   Buffer storage_;
   Tensor arena_;
   std::vector<NamedTensor> tensors_;

@@ -38,12 +38,20 @@ class CountingDevice final : public Device {
     allocated += bytes;
     return device_->allocate(bytes);
   }
+  Buffer allocate_host(std::int64_t bytes) override {
+    host += bytes;
+    return device_->allocate_host(bytes);
+  }
   void upload(Tensor to, const void* from) override { device_->upload(to, from); }
   void download(void* to, Tensor from) override { device_->download(to, from); }
   void copy(Tensor to, Tensor from) override { device_->copy(to, from); }
   void zero(Tensor to) override { device_->zero(to); }
+  void download_later(void* to, Tensor from) override { device_->download_later(to, from); }
   void synchronize() override { device_->synchronize(); }
-  std::int64_t allocated = 0;
+  std::uint64_t mark() override { return device_->mark(); }
+  void wait(std::uint64_t mark) override { device_->wait(mark); }
+  std::unique_ptr<Recording> record(std::function<void()> work) override { return device_->record(std::move(work)); }
+  std::int64_t allocated = 0, host = 0;
 
  private:
   std::unique_ptr<Device> device_;
@@ -175,7 +183,7 @@ TEST(Trainer, AllocatesExactlyItsPlanAndNothingInAStep) {
   write_corpus(folder / "data", 4000, 61);
   const Config config = tiny_config(folder);
   const TrainPlan plan = make_plan(config, 1, 0);
-  Backend real = make_backend("cpu", 2);
+  Backend real = make_backend("cpu", cpu_options(2));
   Backend backend(std::make_unique<CountingDevice>(std::move(real.device)), std::move(real.ops));
   auto& device = static_cast<CountingDevice&>(*backend.device);
   std::filesystem::create_directories(config.run.directory);
@@ -184,8 +192,10 @@ TEST(Trainer, AllocatesExactlyItsPlanAndNothingInAStep) {
   Trainer trainer(
       config, plan, {}, open_train_data(config), backend, store, console, [] { return false; }, 0);
   EXPECT_EQ(device.allocated, plan.bytes());
+  const std::int64_t host = device.host;
   trainer.run(5);
   EXPECT_EQ(device.allocated, plan.bytes());
+  EXPECT_EQ(device.host, host);
 }
 
 TEST(Trainer, StartsFromTheWeightsOfAnotherRun) {
