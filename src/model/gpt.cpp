@@ -62,6 +62,8 @@ ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64
     made.dnorm = computed("dnorm", C);
     made.dattention = computed("dattention", C);
     made.dqkv = computed("dqkv", 3 * C);
+    // On a GPU the product that makes it also reads `pre`, and a library's product may not write where it reads.
+    made.dpre = numerics.gpu ? computed("dpre", 4 * C) : -1;
   }
   if (slots != nullptr) *slots = made;
   return plan;
@@ -152,9 +154,10 @@ void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into 
     const LayerActivations& a = slots_.layers[l];
     const LayerTensors& w = weights.layers[l];
     const LayerTensors& g = gradients.layers[l];
-    ops_.linear_backward_gelu(rows(a.pre), g.projection_weight, g.projection_bias, into, dbranch, rows(a.gelu),
+    const Tensor dpre = rows(slots_.dpre < 0 ? a.pre : slots_.dpre);
+    ops_.linear_backward_gelu(dpre, g.projection_weight, g.projection_bias, into, dbranch, rows(a.gelu),
                               w.projection_weight, rows(a.pre));
-    ops_.linear_backward(dnorm, g.fc_weight, g.fc_bias, into, rows(a.pre), rows(a.ln2), w.fc_weight);
+    ops_.linear_backward(dnorm, g.fc_weight, g.fc_bias, into, dpre, rows(a.ln2), w.fc_weight);
     ops_.layernorm_backward(dresidual, Into::add, masked, dropout(attention_site(l)), g.ln2_weight, g.ln2_bias, into,
                             dnorm, rows(a.middle), w.ln2_weight, rows(a.ln2_mean), rows(a.ln2_rstd));
     ops_.linear_backward(rows(slots_.dattention), g.attention_weight, g.attention_bias, into, dbranch,

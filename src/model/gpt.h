@@ -30,9 +30,11 @@ struct LayerActivations {
 };
 struct ActivationSlots {
   std::vector<LayerActivations> layers;
-  int residual, final, final_mean, final_rstd;               // after the last block
-  int branch;                                                // output of a block's half before it joins the residual
-  int dhidden, dresidual, dbranch, dnorm, dattention, dqkv;  // gradients; Pass::training only; dbranch may be -1
+  int residual, final, final_mean, final_rstd;      // after the last block
+  int branch;                                       // output of a block's half before it joins the residual
+  int dhidden, dresidual, dnorm, dattention, dqkv;  // gradients; Pass::training only
+  int dbranch;                                      // -1: is dresidual
+  int dpre;                                         // -1: takes the place of `pre`
 };
 
 class Gpt {

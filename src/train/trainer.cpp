@@ -79,16 +79,21 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
   state_.samples_per_step = plan.samples_per_step;
   state_.data_fingerprint = data_.train->fingerprint();
   loader_ = std::make_unique<Loader>(*data_.train, seed, state_.samples, plan.samples_per_step, plan.sequences);
-  const std::string metrics = config.run.directory + "/metrics.jsonl";
-  metrics_ = std::make_unique<MetricsFile>(metrics, state_.step);
-  if (probe_seconds > 0 && !plan.numerics.gpu)
+  metrics_ = std::make_unique<EventLog>(config.run.directory + "/metrics.jsonl", state_.step,
+                                        config.log.tensorboard ? config.run.directory + "/tensorboard" : "",
+                                        [this](const std::string& line) { console_.warning(line); });
+  // Of a GPU the published peak, so that the share is its MFU; of a CPU what it does at this moment.
+  if (plan.numerics.gpu) {
+    peak_gflops_ = peak_matmul_flops(device_.info(), plan.numerics.compute) * 1e-9;
+  } else if (probe_seconds > 0) {
     peak_gflops_ = measure_sgemm_gflops(device_.info().threads, probe_seconds);
+  }
   metrics_->append({start.checkpoint ? "resume" : "start",
                     state_.step,
                     state_.tokens,
                     {{"device", device_.info().name},
                      {"threads", std::int64_t{device_.info().threads}},
-                     {"sgemm_gflops", peak_gflops_},
+                     {plan.numerics.gpu ? "peak_gflops" : "sgemm_gflops", peak_gflops_},
                      {"parameters", plan_.parameters},
                      {"memory_bytes", plan_.bytes()},
                      {"flops_per_token", plan_.flops_per_token},
@@ -103,10 +108,10 @@ Exit Trainer::run(std::int64_t step_limit) {
       step_limit > 0 ? std::min(config_.schedule.steps, state_.step + step_limit) : config_.schedule.steps;
   // A resumed run repeats what follows a save (validation, sample): it may have been interrupted there.
   if (saved_step_ == state_.step && saved_step_ > 0 && !after_save()) return Exit::stopped;
+  // A GPU has the next step queued while the host reads of this one, unless the weights of this one are needed.
+  const std::int64_t ahead = device_.info().asynchronous ? TrainStep::most_ahead : 1;
   bool stopped = false;
   while (state_.step < last) {
-    // A GPU has the next step queued while the host reads of this one, unless the weights of this one are needed.
-    const std::int64_t ahead = device_.info().asynchronous ? TrainStep::most_ahead : 1;
     while (!stopped && step_.ahead() < ahead && state_.step + step_.ahead() < last &&
            (step_.ahead() == 0 || !something_due(state_.step + step_.ahead()))) {
       stopped = !queue_step();

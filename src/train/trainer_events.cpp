@@ -33,6 +33,7 @@ void Trainer::report(const StepResult& result) {
                     {"learning_rate", result.learning_rate},
                     {"gradient_norm", static_cast<double>(result.gradient_norm)},
                     {"tokens_per_second", tokens / result.seconds}};
+    if (plan_.numerics.compute == DType::f16) event.values.emplace_back("loss_scale", state_.loss_scale);
     metrics_->append(event);
   }
   TrainLine line;
@@ -140,6 +141,15 @@ bool Trainer::validate() {
   // "tokens" of an event are training tokens; those that were scored have their own name.
   for (const auto& [name, value] : fields(result))
     event.values.emplace_back(name == "tokens" ? "scored_tokens" : name, value);
+  std::vector<double> counts, correct, confidence_sums;
+  for (const CalibrationBin& bin : result.calibration) {
+    counts.push_back(static_cast<double>(bin.count));
+    correct.push_back(static_cast<double>(bin.correct));
+    confidence_sums.push_back(bin.confidence_sum);
+  }
+  event.values.emplace_back("calibration_count", counts);
+  event.values.emplace_back("calibration_correct", correct);
+  event.values.emplace_back("calibration_confidence_sum", confidence_sums);
   metrics_->append(event);
   const bool best = result.loss < state_.best_loss;
   if (best) {
