@@ -1,11 +1,14 @@
 // Whole training runs through the CUDA backend, beside the same runs on the CPU: a GPU where the build has CUDA, else
 // the host run of the kernels.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "kernels/ops.h"
 #include "tests/train/rig.h"
@@ -100,6 +103,31 @@ TEST_F(CudaTraining, InBf16AndFp16StaysWithinRoundingOfTheCpusLossCurve) {
       }
     }
   }
+}
+
+// Noise: what another seed (weights, order of data, dropout) changes in FP32 on the CPU.
+TEST_F(CudaTraining, TwoHundredStepsInBf16EndWithinTheNoiseOfFp32) {
+  Config config = cuda_config(folder, "bf16", "bf16");
+  config.model = {.layers = 1, .heads = 1, .width = 64, .context = 16, .vocabulary = 61, .dropout = 0.0};
+  config.batch.tokens_per_step = 64;
+  config.schedule.steps = 200;
+  config.schedule.warmup_steps = 20;
+  config.checkpoint.every_steps = 0;
+  config.evaluation.every_steps = 0;
+  const auto last_mean = [](const Curve& curve) {
+    EXPECT_EQ(curve.losses.size(), 200u);
+    return std::accumulate(curve.losses.end() - 40, curve.losses.end(), 0.0) / 40;
+  };
+  std::vector<double> fp32;
+  for (const std::int64_t seed : {1337, 1, 2, 3}) {
+    Config cpu = on_cpu(config, folder / fmt::format("cpu{}", seed));
+    cpu.run.seed = seed;
+    fp32.push_back(last_mean(trained(cpu)));
+  }
+  const auto [least, most] = std::minmax_element(fp32.begin(), fp32.end());
+  const double noise = *most - *least, bf16 = last_mean(trained(config));
+  EXPECT_LT(bf16, 2.5);  // log 61 = 4.1
+  EXPECT_LE(std::abs(bf16 - fp32.front()), noise / 2) << "FP32 " << fp32.front() << ", over seeds " << noise;
 }
 
 TEST_F(CudaTraining, TwoRunsAreEqualBitForBitWithAndWithoutGraphs) {
