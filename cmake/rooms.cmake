@@ -7,10 +7,11 @@ target_include_directories(nll_settings INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_features(nll_settings INTERFACE cxx_std_20)
 # Off: g++ 12 warns of std::string concatenations that are right (GCC bug 105651); clang warns of CHECK(a >= b), which
 # reads (start << a) >= b on purpose.
-target_compile_options(nll_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Werror
-                                              $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
-                                              $<$<CXX_COMPILER_ID:Clang>:-Wno-overloaded-shift-op-parentheses>
-                                              -fno-math-errno -ffp-contract=off)
+set(nll_compile_options -Wall -Wextra -Wpedantic -Wshadow -Werror
+                        $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
+                        $<$<CXX_COMPILER_ID:Clang>:-Wno-overloaded-shift-op-parentheses>
+                        -fno-math-errno -ffp-contract=off)
+target_compile_options(nll_settings INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${nll_compile_options}>")
 if(NLL_SANITIZE)
   target_compile_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
   if(NLL_SANITIZE MATCHES undefined)

@@ -74,6 +74,20 @@ auto with_number_type(DType type, F&& f) {
   }
 }
 
+// f(TypeTag<R>{}, TypeTag<T>{}) for a residual stream (R of kernels/ops.h) that is stored in the compute type or in
+// FP32.
+template <class F>
+void with_residual_types(DType residual, DType compute, F&& f) {
+  with_number_type(compute, [&](auto compute_type) {
+    if (residual == compute) {
+      f(compute_type, compute_type);
+    } else {
+      CHECK(residual == DType::f32);
+      f(TypeTag<float>{}, compute_type);
+    }
+  });
+}
+
 }  // namespace nll::cuda
 
 namespace nll {

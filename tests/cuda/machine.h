@@ -8,13 +8,27 @@ namespace nll::test {
 inline const DType number_types[] = {DType::f32, DType::bf16, DType::f16};
 inline const DType half_types[] = {DType::bf16, DType::f16};
 
+// R and T of kernels/ops.h that go together.
+struct StreamTypes {
+  DType residual, compute;
+};
+inline const StreamTypes stream_types[] = {{DType::f32, DType::f32},
+                                           {DType::bf16, DType::bf16},
+                                           {DType::f16, DType::f16},
+                                           {DType::f32, DType::bf16},
+                                           {DType::f32, DType::f16}};
+
 inline std::string type_name(DType type) {
   return type == DType::bf16 ? "bf16" : type == DType::f16 ? "f16" : type == DType::f32 ? "f32" : "?";
 }
 
+inline std::string type_name(const StreamTypes& types) {
+  return type_name(types.residual) + " with " + type_name(types.compute);
+}
+
 // Half a unit in the last place, relative.
 inline double unit_of(DType type) {
-  return type == DType::bf16 ? 1.0 / (1 << 9) : type == DType::f16 ? 1.0 / (1 << 12) : epsilon;
+  return type == DType::bf16 ? 1.0 / (1 << 8) : type == DType::f16 ? 1.0 / (1 << 11) : epsilon;
 }
 
 // The nearest number of that type (ties to even), as a double.
@@ -30,6 +44,7 @@ class CudaMachine {
 
   // Not initialised to anything useful: allocate() zero-fills.
   Tensor make(Dims dims, DType type = DType::f32);
+  Tensor poisoned(Dims dims, DType type = DType::f32);                  // full of NaN: what is not written shows
   Tensor put(const Reals& values, Dims dims, DType type = DType::f32);  // rounded to the type
   Tensor put_ints(const std::vector<std::int32_t>& values, Dims dims);
   Reals get(const Tensor& tensor);  // f32, bf16 or f16
@@ -41,8 +56,8 @@ class CudaMachine {
   std::vector<Buffer> buffers_;
 };
 
-// |actual - expected| <= unit(type) * (terms * scale + |expected|): `terms` roundings of size unit(accumulated) of
-// parts bounded by scale, then one rounding to the type. scale: the largest expected magnitude, but at least `parts`.
+// |actual - expected| <= epsilon * terms * scale + unit_of(stored) * |expected|: `terms` roundings in FP32 of parts
+// bounded by scale, then one rounding to the stored type. scale: the largest expected magnitude, but at least `parts`.
 void expect_close(const Reals& actual, const Reals& expected, DType stored, double terms, double parts = 1e-3);
 
 }  // namespace nll::test
