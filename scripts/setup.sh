@@ -7,7 +7,7 @@
 # Elsewhere it prints what is missing. Exit code: 0 all there, 2 something is missing and cannot be installed here.
 set -euo pipefail
 
-# group, Debian package, probe: a command, or the name of a pkg-config module, or the fuzzer's run-time library.
+# group, Debian package, probe: a command, the name of a pkg-config module, a header, or the fuzzer's run-time library.
 readonly needs='
 build  g++                      command g++
 build  cmake                    command cmake
@@ -22,6 +22,7 @@ build  libcli11-dev             module  CLI11
 build  libpcre2-dev             module  libpcre2-8
 build  libxxhash-dev            module  libxxhash
 build  libgtest-dev             module  gtest
+build  libboost-context-dev     header  boost/context/detail/fcontext.hpp
 test   clang                    command clang++
 test   libclang-rt-dev          fuzzer  -
 test   clang-format             command clang-format
@@ -43,6 +44,7 @@ there() {  # kind, name
   case $1 in
     command) command -v "$2" > /dev/null ;;
     module) command -v pkg-config > /dev/null && pkg-config --exists "$2" ;;
+    header) command -v c++ > /dev/null && c++ -E -x c++ -include "$2" /dev/null > /dev/null 2>&1 ;;
     fuzzer) compgen -G "$(clang++ -print-resource-dir 2> /dev/null)/lib/*/libclang_rt.fuzzer*.a" > /dev/null ;;
   esac
 }

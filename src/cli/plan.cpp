@@ -53,13 +53,12 @@ Target named_gpu(const Config& config, const std::string& name) {
   }
   target.numerics = resolve_numerics(config, target.device);
   target.peak = peak_matmul_flops(target.device, target.numerics.compute);
-  const char* kind = "sustained bf16 matrix rate";
+  target.source = fmt::format("{}: {:.0f} TFLOP/s sustained bf16 matrix rate", name, target.rates.matmul * 1e-12);
   if (target.numerics.compute == DType::f32) {
-    target.rates.matmul = target.peak;
-    target.rates.element_bytes = 4;
-    kind = "published fp32 matrix rate";
+    target.rates = measured_rates(target.device, target.numerics, target.peak, target.rates.memory);
+    target.rates.source = "published FP32 peak, attention at the share of it that the best BF16 kernels reach";
+    target.source = fmt::format("{}: {:.0f} TFLOP/s published fp32 rate", name, target.peak * 1e-12);
   }
-  target.source = fmt::format("{}: {:.0f} TFLOP/s {}", name, target.rates.matmul * 1e-12, kind);
   return target;
 }
 
@@ -70,9 +69,9 @@ std::string upper(std::string text) {
 
 struct Estimate {
   StepTime limit, practical;
-  double floor = 0;             // matrix work alone, seconds a step
-  double tokens_per_step = 0;   // of all ranks
-  double flops_per_step = 0;    // of one rank
+  double floor = 0;            // matrix work alone, seconds a step
+  double tokens_per_step = 0;  // of all ranks
+  double flops_per_step = 0;   // of one rank
   double rate(const StepTime& time) const { return tokens_per_step / time.total(); }
   double share(const StepTime& time, double peak) const { return flops_per_step / time.total() / peak; }
 };
@@ -102,7 +101,7 @@ std::string json_text(const Config& config, const TrainPlan& plan, const Target&
   for (const ArenaPlan& arena : plan.arenas)
     out["arenas"].push_back({{"name", arena.name()}, {"bytes", arena.bytes()}});
   out["device"] = target.device.name;
-  out["precision"] = type_name(plan.numerics.compute);
+  out["precision"] = precision_name(plan.numerics.compute);
   out["memory_bytes"] = target.device.memory_bytes;
   out["rates"] = {{"matmul_flops", target.rates.matmul},
                   {"memory_bytes_per_second", target.rates.memory},
@@ -142,7 +141,9 @@ std::string stages_text(const Target& target, const Estimate& time) {
   }
   line("together", milliseconds(time.limit.total()), milliseconds(time.practical.total()), "");
   line("tokens a second", human_count(time.rate(time.limit)), human_count(time.rate(time.practical)), "");
-  const auto percent = [&](const StepTime& step, double of) { return fmt::format("{:.1f} %", 100 * time.share(step, of)); };
+  const auto percent = [&](const StepTime& step, double of) {
+    return fmt::format("{:.1f} %", 100 * time.share(step, of));
+  };
   if (target.peak > 0) {
     line("MFU", percent(time.limit, target.peak), percent(time.practical, target.peak),
          fmt::format("of the published {:.1f} TFLOP/s", target.peak * 1e-12));
@@ -172,7 +173,7 @@ Exit plan(const PlanOptions& options) {
       "  batch                   {:>16}   tokens a step: {} rank{} x {} micro-batch{} x {} sequence{} x {} tokens\n",
       config.batch.tokens_per_step, plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches,
       plan.micro_batches == 1 ? "" : "es", plan.sequences, plan.sequences == 1 ? "" : "s", config.model.context);
-  text += fmt::format("memory of one rank ({})\n", upper(type_name(plan.numerics.compute)));
+  text += fmt::format("memory of one rank ({})\n", upper(precision_name(plan.numerics.compute)));
   for (const ArenaPlan& arena : plan.arenas)
     text += fmt::format("  {:<23} {:>16}   {}\n", arena.name(), arena.bytes(), human_bytes(arena.bytes()));
   text += fmt::format("  {:<23} {:>16}   {}\n", "together", plan.bytes(), human_bytes(plan.bytes()));

@@ -183,10 +183,12 @@ struct SampleConfig {
 
 struct LogConfig {
   std::int64_t every_steps = 1, nonfinite_limit = 5;
+  bool tensorboard = true;
 
   void fields(Visitor& v) {
     v.integer("every_steps", every_steps, at_least(1), "steps", "one train event in metrics.jsonl this often");
     v.integer("nonfinite_limit", nonfinite_limit, at_least(1), "steps", "non-finite steps in a row that stop the run");
+    v.boolean("tensorboard", tensorboard, "also write TensorBoard event files, in the run's folder tensorboard/");
   }
 };
 

@@ -22,18 +22,20 @@ double quantile(std::vector<double>& values, double share) {
   return values[static_cast<std::size_t>(rank)];
 }
 
-}  // namespace
+// Which of `columns` equal parts of low to high holds `value`.
+std::size_t column(double value, double low, double high, std::size_t columns) {
+  const double share = high > low ? std::clamp((value - low) / (high - low), 0.0, 1.0) : 0.0;
+  return std::min(static_cast<std::size_t>(share * static_cast<double>(columns)), columns - 1);
+}
 
-Curve thin(const Curve& curve, double low_step, double high_step, std::size_t columns) {
-  if (curve.size() <= 2 * columns || columns == 0 || !(high_step > low_step)) return curve;
-  const auto column_of = [&](double step) {
-    const double share = std::clamp((step - low_step) / (high_step - low_step), 0.0, 1.0);
-    return static_cast<std::size_t>(share * static_cast<double>(columns));
-  };
+// The lowest and the highest of each run of points that column_of gives the same answer for.
+template <class ColumnOf>
+Curve thin_by(const Curve& curve, const ColumnOf& column_of) {
   Curve thinned;
   for (std::size_t begin = 0, end = 0; begin < curve.size(); begin = end) {
+    const auto here = column_of(curve[begin].step);
     std::size_t lowest = curve.size(), highest = curve.size();
-    for (end = begin; end < curve.size() && column_of(curve[end].step) == column_of(curve[begin].step); ++end) {
+    for (end = begin; end < curve.size() && column_of(curve[end].step) == here; ++end) {
       if (!std::isfinite(curve[end].value)) continue;
       if (lowest == curve.size() || curve[end].value < curve[lowest].value) lowest = end;
       if (highest == curve.size() || curve[end].value > curve[highest].value) highest = end;
@@ -46,6 +48,22 @@ Curve thin(const Curve& curve, double low_step, double high_step, std::size_t co
     if (lowest != highest) thinned.push_back(curve[std::max(lowest, highest)]);
   }
   return thinned;
+}
+
+}  // namespace
+
+Curve thin(const Curve& curve, double low_step, double high_step, std::size_t columns) {
+  if (curve.size() <= 2 * columns || columns == 0 || !(high_step > low_step)) return curve;
+  return thin_by(curve, [&](double step) { return column(step, low_step, high_step, columns); });
+}
+
+Curve thin_for_both_scales(const Curve& curve, double low_step, double high_step, std::size_t columns) {
+  if (curve.size() <= 4 * columns || columns == 0 || !(high_step > low_step)) return curve;
+  const double first = std::max(low_step, 1.0), log_low = std::log(first), log_high = std::log(high_step);
+  return thin_by(curve, [&](double step) {
+    const double log_step = std::log(std::max(step, first));
+    return std::pair(column(step, low_step, high_step, columns), column(log_step, log_low, log_high, columns));
+  });
 }
 
 Curve smoothed(const Curve& curve) {

@@ -14,6 +14,9 @@ using Curve = std::vector<Point>;
 // At most two points (the lowest and the highest) for each of `columns` equal parts of the axis, in their order, so
 // that a spike is never lost and a million steps make a small file. A column with nothing finite keeps one hole.
 Curve thin(const Curve& curve, double low_step, double high_step, std::size_t columns);
+// The same for an axis that may be shown linear or logarithmic: equal parts of both, so that neither the start of a
+// long run on the one nor its end on the other loses anything. At most 4 * `columns` points.
+Curve thin_for_both_scales(const Curve& curve, double low_step, double high_step, std::size_t columns);
 // The mean over a fiftieth of the curve around each point (less near its ends, so that nothing lags) of the median of
 // five, which takes out single spikes; holes stay holes.
 Curve smoothed(const Curve& curve);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "src/report/utf8.h"
@@ -37,22 +38,35 @@ std::string json_number(double value) {
   return text;
 }
 
+std::string json_list(const std::vector<double>& values) {
+  std::string json = "[";
+  for (const double value : values) {
+    if (json.size() > 1) json += ", ";
+    json += std::isfinite(value) ? fmt::format("{}", value) : "null";
+  }
+  return json + "]";
+}
+
 struct WriteValue {
   std::string operator()(std::int64_t value) const { return fmt::format("{}", value); }
   std::string operator()(double value) const { return json_number(value); }
   std::string operator()(bool value) const { return value ? "true" : "false"; }
   std::string operator()(const std::string& value) const { return json_string(value); }
+  std::string operator()(const std::vector<double>& value) const { return json_list(value); }
 };
 
-// One flat object of numbers, booleans, texts and nulls; anything else is a problem.
+// One flat object of numbers, booleans, texts, nulls and lists of numbers; anything else is a problem.
 class EventReader : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit EventReader(Event& event) : event_(event) {}
 
   bool null() override { return take(std::numeric_limits<double>::quiet_NaN()); }
   bool boolean(bool value) override { return take(value); }
-  bool number_integer(number_integer_t value) override { return take(std::int64_t{value}); }
+  bool number_integer(number_integer_t value) override {
+    return list_ ? take(static_cast<double>(value)) : take(std::int64_t{value});
+  }
   bool number_unsigned(number_unsigned_t value) override {
+    if (list_) return take(static_cast<double>(value));
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
       return refuse(name_ + ": whole number beyond 64 bits");
     }
@@ -62,15 +76,21 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
   bool string(string_t& value) override { return take(value); }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override {
-    if (open_) return refuse(name_ + ": an object (expected a number, text, true, false or null)");
+    if (open_) return refuse(name_ + ": an object (expected a number, text, list of numbers, true, false or null)");
     return open_ = true;
   }
   bool end_object() override { return true; }
   bool start_array(std::size_t) override {
-    return refuse(open_ ? name_ + ": a list (expected a number, text, true, false or null)"
-                        : "a list (expected an object)");
+    if (!open_) return refuse("a list (expected an object)");
+    if (list_) return refuse(name_ + ": a list in a list (expected numbers)");
+    list_.emplace();
+    return true;
   }
-  bool end_array() override { return true; }
+  bool end_array() override {
+    const std::vector<double> values = std::move(*list_);
+    list_.reset();
+    return take(values);
+  }
   bool key(string_t& value) override {
     name_ = cut_to_columns(value, 40);
     raw_name_ = value;
@@ -97,6 +117,12 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool take(Value value) {
     if (!open_) return refuse("not an object");
+    if (list_) {
+      const double* number = std::get_if<double>(&value);
+      if (number == nullptr) return refuse(name_ + ": a list of other things than numbers");
+      list_->push_back(*number);
+      return true;
+    }
     if (raw_name_ == "event") {
       if (!std::holds_alternative<std::string>(value)) return refuse("event: expected a text");
       event_.event = std::get<std::string>(value);
@@ -114,6 +140,7 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
 
   Event& event_;
   bool open_ = false;
+  std::optional<std::vector<double>> list_;  // the one that is open
   std::string name_, raw_name_, problem_;
   std::set<std::string> names_;
 };
@@ -128,6 +155,22 @@ double Event::number(std::string_view name) const {
   }
   return std::numeric_limits<double>::quiet_NaN();
 }
+
+namespace {
+
+template <class T>
+const T* find(const Event& event, std::string_view name) {
+  for (const auto& [key, value] : event.values) {
+    if (key == name) return std::get_if<T>(&value);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const std::string* Event::text(std::string_view name) const { return find<std::string>(*this, name); }
+
+const std::vector<double>* Event::list(std::string_view name) const { return find<std::vector<double>>(*this, name); }
 
 std::string to_json(const Event& event) {
   std::string json =

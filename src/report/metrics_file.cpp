@@ -39,20 +39,13 @@ void walk_lines(const std::string& path, std::string_view content, const Take& t
   }
 }
 
-// Is this line part of the story up to a checkpoint at `step`? What follows a save at its own step (validation, sample)
-// is done again by a resumed run.
-bool before_checkpoint(const Event& event, std::int64_t step) {
-  if (event.step != step) return event.step < step;
-  return event.event == "train" || event.event == "skipped" || event.event == "start" || event.event == "resume";
-}
-
 // Leaves only whole lines up to the checkpoint at `resume_step` in the file.
 void drop_later_lines(const std::string& path, std::optional<std::int64_t> resume_step) {
   const std::string content = read_file(path);
   std::string kept;
   if (resume_step) {
     walk_lines(path, content, [&](std::string_view line, const Event& event) {
-      if (before_checkpoint(event, *resume_step)) kept += line;
+      if (survives_resume(event, *resume_step)) kept += line;
     });
   } else {
     kept = content.substr(0, content.rfind('\n') + 1);
@@ -61,6 +54,11 @@ void drop_later_lines(const std::string& path, std::optional<std::int64_t> resum
 }
 
 }  // namespace
+
+bool survives_resume(const Event& event, std::int64_t step) {
+  if (event.step != step) return event.step < step;
+  return event.event == "train" || event.event == "skipped" || event.event == "start" || event.event == "resume";
+}
 
 MetricsFile::MetricsFile(const std::string& path, std::optional<std::int64_t> resume_step) : path_(path) {
   struct stat status {};

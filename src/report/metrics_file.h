@@ -24,6 +24,10 @@ class MetricsFile {
   std::string path_;
 };
 
+// Whether an event is part of the story of a run that was resumed at `step`: what follows a save at its own step
+// (checkpoint, validation, sample) is done again, and everything after it too.
+bool survives_resume(const Event& event, std::int64_t step);
+
 // All events of a metrics.jsonl; a torn last line is left out. Error(bad_data) names file and line.
 std::vector<Event> read_metrics(const std::string& path);
 

@@ -1,14 +1,17 @@
-// B batch, T time, N = B*T, C width, H heads, V vocabulary (stored), L layers.
+// B sequences, T time, N = B*T.
 #include "src/train/benchmark.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "kernels/machine.h"
 #include "kernels/philox.h"
 #include "src/model/head.h"
-#include "src/objectives/objective.h"
 #include "src/optim/adamw.h"
+#include "src/train/train_step.h"
 
 namespace nll {
 
@@ -16,220 +19,171 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_of(const std::function<void()>& work, Device& device) {
-  const Clock::time_point start = Clock::now();
-  work();
-  device.synchronize();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
-StepTiming summary(std::vector<double> seconds) {
-  std::sort(seconds.begin(), seconds.end());
-  return {seconds[seconds.size() / 2], seconds.front(), seconds.back()};
-}
+// A few micro-batches of random tokens, given out in turn: drawing them does not count.
+class RandomBatches {
+ public:
+  RandomBatches(const ModelConfig& model, std::int64_t sequences, std::int64_t count) {
+    const std::int64_t N = sequences * model.context;
+    for (std::int64_t b = 0; b < count; ++b) {
+      Batch batch{sequences, model.context, {}, {}};
+      for (std::int64_t i = 0; i < N; ++i) {
+        const PhiloxBlock block = philox(4, static_cast<std::uint64_t>(b), static_cast<std::uint64_t>(i));
+        const auto id = [&](int word) {
+          return static_cast<std::int32_t>(block.word[word] % static_cast<std::uint32_t>(model.vocabulary));
+        };
+        batch.tokens.push_back(id(0));
+        batch.targets.push_back(id(1));
+      }
+      batches_.push_back(std::move(batch));
+    }
+  }
+  Batch next() { return batches_[next_++ % batches_.size()]; }
 
-constexpr double float_bytes = 4;
+ private:
+  std::vector<Batch> batches_;
+  std::size_t next_ = 0;
+};
 
 }  // namespace
 
-Benchmark::Benchmark(const ModelConfig& model, std::int64_t batch, std::int64_t context, Backend& backend)
-    : model_(model), B_(batch), T_(context), device_(*backend.device), ops_(*backend.ops) {
-  sgemm_gflops_ = measure_sgemm_gflops(device_.info().threads, 0.5);
-  bandwidth_gbytes_ = measure_memory_gigabytes(device_.info().threads, 0.3);
-}
-
-Tensor Benchmark::filled(std::initializer_list<std::int64_t> dims) {
-  std::int64_t n = 1;
-  for (std::int64_t dim : dims) n = checked_product(n, dim);
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; i += 4) {
-    const PhiloxBlock block = philox(1, buffers_.size(), static_cast<std::uint64_t>(i));
-    for (std::int64_t k = 0; k < 4 && i + k < n; ++k)
-      values[static_cast<std::size_t>(i + k)] = 0.1f * (unit_float(block.word[k]) - 0.5f);
+MachineLimits measure_limits(Backend& backend, const Numerics& numerics) {
+  if (numerics.gpu) {
+    return {measure_matmul_flops(backend, numerics.compute, 1.0), measure_memory_bytes(backend, 0.3)};
   }
-  buffers_.push_back(device_.allocate(4 * n));
-  const Tensor tensor = buffers_.back().tensor(0, DType::f32, dims);
-  device_.upload(tensor, values.data());
-  device_.synchronize();
-  return tensor;
+  const int threads = backend.device->info().threads;
+  return {measure_sgemm_gflops(threads, 0.5) * 1e9, measure_memory_gigabytes(threads, 0.3) * 1e9};
 }
 
-Tensor Benchmark::random_tokens(std::initializer_list<std::int64_t> dims) {
-  std::int64_t n = 1;
-  for (std::int64_t dim : dims) n *= dim;
-  std::vector<std::int32_t> values(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t word = philox(2, buffers_.size(), static_cast<std::uint64_t>(i)).word[0];
-    values[static_cast<std::size_t>(i)] =
-        static_cast<std::int32_t>(word % static_cast<std::uint32_t>(model_.vocabulary));
-  }
-  buffers_.push_back(device_.allocate(4 * n));
-  const Tensor tensor = buffers_.back().tensor(0, DType::i32, dims);
-  device_.upload(tensor, values.data());
-  device_.synchronize();
-  return tensor;
+double share_of_roof(const OpTiming& op, const MachineLimits& limits) {
+  return std::max(op.flops / limits.matmul, op.bytes / limits.memory) / op.seconds;
 }
 
-std::vector<Benchmark::Case> Benchmark::cases() {
-  const std::int64_t N = B_ * T_, C = model_.width, H = model_.heads, V = padded_vocabulary(model_.vocabulary),
-                     L = model_.layers;
-  const double n = static_cast<double>(N), c = static_cast<double>(C), v = static_cast<double>(V),
-               t = static_cast<double>(T_);
-  const Tensor tokens = random_tokens({B_, T_}), targets = random_tokens({N});
-  const Tensor x = filled({N, C}), y = filled({N, C}), z = filled({N, C}), wide = filled({N, 4 * C}),
-               pre = filled({N, 4 * C});
-  const Tensor qkv = filled({B_, T_, 3 * C}), dqkv = filled({B_, T_, 3 * C}), lse = filled({B_, H, T_});
-  const Tensor mean = filled({N}), rstd = filled({N}), vector = filled({C}), dvector = filled({C}),
-               bias4 = filled({4 * C}), bias3 = filled({3 * C});
-  const Tensor w_qkv = filled({C, 3 * C}), w_proj = filled({C, C}), w_fc = filled({C, 4 * C}),
-               w_out = filled({4 * C, C});
-  const Tensor g_qkv = filled({C, 3 * C}), g_proj = filled({C, C}), g_fc = filled({C, 4 * C}),
-               g_out = filled({4 * C, C});
-  const Tensor wte = filled({V, C}), g_wte = filled({V, C}), wpe = filled({model_.context, C}),
-               g_wpe = filled({model_.context, C});
-  const std::int64_t chunk = Head::chunks(model_, HeadConfig{}, N).chunk;
-  const double k = static_cast<double>(chunk);
-  const Tensor logits = filled({chunk, V}), coefficients = filled({chunk, 4}), norm = filled({1}), m = filled({V, C}),
-               second = filled({V, C});
-  const Tensor h = x.slice(0, chunk), dh = y.slice(0, chunk);
-  UpdateState update;
-  update.learning_rate = update.rate = 1e-6f;
-  update.gradient_factor = update.root = 1;
-  buffers_.push_back(device_.allocate(sizeof(UpdateState)));
-  const Tensor state = buffers_.back().tensor(0, DType::u8, {sizeof(UpdateState)});
-  device_.upload(state, &update);
-  device_.synchronize();
-  const auto flat = [](Tensor a) { return a.reshape({a.size()}); };
-  const auto as_BTC = [this, C](Tensor a) { return a.reshape({B_, T_, C}); };
-  HeadShape shape;
-  shape.vocabulary = model_.vocabulary;
-  Ops& ops = ops_;
-  std::vector<Case> all;
-  const auto add = [&](const char* name, double flops, double bytes, std::int64_t per_step, std::function<void()> run) {
-    all.push_back({{name, 0, flops, bytes * float_bytes, per_step}, std::move(run)});
-  };
-  const auto linear = [&](const char* name, Tensor out, Tensor in, Tensor w, Tensor bias) {
-    const double i = static_cast<double>(w.dim(0)), o = static_cast<double>(w.dim(1));
-    add(name, 2 * n * i * o, n * (i + o) + i * o, L, [&ops, out, in, w, bias] { ops.linear(out, in, w, bias); });
-  };
-  const auto backward = [&](const char* name, Tensor dx, Tensor dw, Tensor db, Tensor dy, Tensor in, Tensor w) {
-    const double i = static_cast<double>(w.dim(0)), o = static_cast<double>(w.dim(1));
-    add(name, 4 * n * i * o, 2 * n * (i + o) + 2 * i * o, L,
-        [&ops, dx, dw, db, dy, in, w] { ops.linear_backward(dx, dw, db, Into::write, dy, in, w); });
-  };
-  const Tensor qkv_rows = qkv.reshape({N, 3 * C}), dqkv_rows = dqkv.reshape({N, 3 * C});
-  add("embedding", 0, 3 * n * c, 1, [=, &ops] { ops.embedding(as_BTC(x), tokens, wte, wpe, 0, {}); });
-  add("layernorm", 0, 2 * n * c, 1, [=, &ops] { ops.layernorm(y, mean, rstd, x, vector, vector); });
-  linear("linear qkv", qkv_rows, x, w_qkv, bias3);
-  add("attention", 2 * n * t * c, 4 * n * c, L, [=, &ops] { ops.attention(as_BTC(y), lse, qkv, H); });
-  linear("linear attention out", y, x, w_proj, vector);
-  add("residual_layernorm", 0, 4 * n * c, 2 * L,
-      [=, &ops] { ops.residual_layernorm(y, z, mean, rstd, x, x, vector, vector, {}); });
-  add("linear_gelu fc", 8 * n * c * c, n * 9 * c + 4 * c * c, L,
-      [=, &ops] { ops.linear_gelu(wide, pre, x, w_fc, bias4); });
-  linear("linear mlp out", y, wide, w_out, vector);
-  add("head_logits", 2 * k * c * v, k * (c + v) + c * v, (N + chunk - 1) / chunk,
-      [=, &ops] { ops.head_logits(logits, h, wte); });
-  add("cross_entropy_backward", 0, 2 * k * v, (N + chunk - 1) / chunk, [=, &ops] {
-    ops.cross_entropy_backward({}, logits, logits, targets.slice(0, chunk), coefficients, Tensor(), shape);
-  });
-  add("head_backward", 4 * k * c * v, 2 * (k * v + c * v + k * c), (N + chunk - 1) / chunk,
-      [=, &ops] { ops.head_backward(dh, g_wte, Into::write, logits, h, wte); });
-  add("layernorm_backward", 0, 4 * n * c, 2 * L + 1, [=, &ops] {
-    ops.layernorm_backward(z, Into::add, Tensor(), Dropout{}, dvector, dvector, Into::write, y, x, vector, mean, rstd);
-  });
-  add("linear_backward_gelu", 16 * n * c * c, n * 14 * c + 8 * c * c, L,
-      [=, &ops] { ops.linear_backward_gelu(pre, g_out, dvector, Into::write, y, wide, w_out, pre); });
-  backward("linear_backward fc", y, g_fc, bias4, pre, x, w_fc);
-  backward("linear_backward out", y, g_proj, dvector, z, x, w_proj);
-  add("attention_backward", 5 * n * t * c, 8 * n * c, L,
-      [=, &ops] { ops.attention_backward(dqkv, as_BTC(z), as_BTC(y), lse, qkv, H); });
-  backward("linear_backward qkv", y, g_qkv, bias3, dqkv_rows, x, w_qkv);
-  add("embedding_backward", 0, 3 * n * c, 1,
-      [=, &ops] { ops.embedding_backward(g_wte, g_wpe, Into::write, as_BTC(x), tokens, {}); });
-  add("global_norm (wte)", 2 * v * c, v * c, 0, [=, &ops] { ops.global_norm(norm, flat(g_wte)); });
-  add("adamw (wte)", 0, 7 * v * c, 0,
-      [=, &ops] { ops.adamw(flat(wte), Tensor(), flat(m), flat(second), flat(g_wte), 0.1f, 0, state, AdamW{}); });
-  return all;
+StepTime measured_stages(const std::vector<OpTiming>& ops, double step_seconds) {
+  StepTime time;
+  for (const OpTiming& op : ops) time.seconds[static_cast<int>(op.stage)] += op.seconds * op.per_step;
+  time.seconds[static_cast<int>(Stage::accumulation_and_gaps)] = step_seconds - time.total();
+  return time;
 }
 
-std::string Benchmark::op_names() const {
-  return "embedding, layernorm, linear, attention, residual_layernorm, linear_gelu, head_logits, "
-         "cross_entropy_backward, head_backward, "
-         "layernorm_backward, linear_backward, attention_backward, embedding_backward, global_norm, adamw";
-}
-
-std::vector<OpTiming> Benchmark::ops(const std::string& only, const std::function<bool()>& stop_requested) {
-  std::vector<OpTiming> timings;
-  for (Case& entry : cases()) {
-    const std::string& name = entry.timing.name;
-    if (!only.empty() && name != only && name.substr(0, name.find(' ')) != only) continue;
-    if (stop_requested()) break;
-    entry.run();  // scratch memory grows here
-    std::vector<double> seconds;
-    double spent = 0;
-    while (seconds.size() < 3 || (spent < 0.15 && seconds.size() < 200)) {
-      seconds.push_back(seconds_of(entry.run, device_));
-      spent += seconds.back();
-    }
-    entry.timing.seconds = summary(seconds).seconds;
-    timings.push_back(entry.timing);
-  }
-  buffers_.clear();
-  return timings;
+Benchmark::Benchmark(const Config& config, Backend& backend)
+    : config_(config), backend_(backend), device_(*backend.device), ops_(*backend.ops) {
+  const DeviceInfo device = device_.info();
+  plan_ = make_plan(config, 1, device.available_memory_bytes, resolve_numerics(config, device));
 }
 
 StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_requested) {
-  const std::int64_t N = B_ * T_;
-  const ParameterTable table = ParameterTable::gpt2(model_);
-  const Tensor weights = filled({table.stored_elements()}), gradients = filled({table.stored_elements()});
+  StepTiming timing;
+  std::vector<double> seconds;
+  {
+    const ParameterTable table = ParameterTable::gpt2(config_.model);
+    TrainStep step(config_, plan_, table, backend_);
+    initialize(table, 1, device_, step.master());
+    step.round_weights();
+    RandomBatches batches(config_.model, plan_.sequences, std::min<std::int64_t>(plan_.micro_batches, 8));
+    // As in the trainer, the next step is queued while the host reads of this one. Steps that are not counted grow
+    // scratch memory, and on a GPU choose algorithms and record.
+    const bool asynchronous = device_.info().asynchronous;
+    const std::int64_t ahead = asynchronous ? TrainStep::most_ahead : 1, warm = asynchronous ? 3 : 1;
+    Clock::time_point busy_since;
+    bool stopped = false;
+    for (std::int64_t queued = 0, done = 0; done < count + warm; ++done) {
+      while (!stopped && step.ahead() < ahead && queued < count + warm) {
+        if (step.ahead() == 0) busy_since = Clock::now();
+        stopped = !step.queue(
+            queued++, 1e-4, [&] { return batches.next(); }, stop_requested);
+      }
+      if (step.ahead() == 0) break;
+      const StepOutcome outcome = step.finish();
+      if (done >= warm) seconds.push_back(since(busy_since));
+      busy_since = Clock::now();
+      timing.last_norm = outcome.update.norm;
+      timing.last_loss = outcome.sums.objective / static_cast<double>(outcome.sums.tokens);
+      if (done == 0) timing.first_loss = timing.last_loss;
+      if (!std::isfinite(timing.last_norm) || !std::isfinite(timing.last_loss)) {
+        throw Error(Exit::diverged, fmt::format("step {}: the loss or the gradient is not finite", done));
+      }
+    }
+  }
+  if (seconds.empty()) return {};
+  timing.seconds = median(seconds);
+  timing.fastest = *std::min_element(seconds.begin(), seconds.end());
+  timing.slowest = *std::max_element(seconds.begin(), seconds.end());
+  time_parts(timing, std::min(count, 5), stop_requested);
+  return timing;
+}
+
+void Benchmark::time_parts(StepTiming& timing, int count, const std::function<bool()>& stop_requested) {
+  const ModelConfig& model = config_.model;
+  const Numerics& numerics = plan_.numerics;
+  const std::int64_t B = plan_.sequences, T = model.context, N = B * T;
+  const ParameterTable table = ParameterTable::gpt2(model);
+  const auto arena = [&](DType type) {
+    buffers_.push_back(device_.allocate(checked_product(table.stored_elements(), bytes_of(type))));
+    return buffers_.back().tensor(0, type, {table.stored_elements()});
+  };
+  const Tensor weights = arena(DType::f32), gradients = arena(DType::f32),
+               rounded = numerics.rounded() ? arena(numerics.compute) : Tensor();
   initialize(table, 1, device_, weights);
-  const GptTensors w = gpt_views(table, model_, weights), g = gpt_views(table, model_, gradients);
-  AdamWOptimizer optimizer(Config{}, table, ops_, device_);
-  UpdateState first;
+  if (numerics.rounded()) ops_.convert(rounded, weights);
+  const GptTensors w = numerics.rounded() ? gpt_views(table, model, weights, rounded)
+                                          : gpt_views(table, model, weights),
+                   g = gpt_views(table, model, gradients);
+  AdamWOptimizer optimizer(config_, table, ops_, device_, numerics);
+  UpdateState first = first_update_state(numerics);
   first.learning_rate = 1e-4f;
   optimizer.set_state(first);
-  const Tensor guard = optimizer.guard();
-  Gpt gpt(model_, ops_, device_, B_, T_, Pass::training);
-  Head head(model_, HeadConfig{}, ops_, device_, N);
-  const Tensor tokens = random_tokens({B_, T_}), targets = random_tokens({N});
+  Gpt gpt(model, ops_, device_, B, T, Pass::training, numerics);
+  Head head(model, config_.head, ops_, device_, N, numerics);
+  const Tensor tokens = random_tokens({B, T}), targets = random_tokens({N}), coefficients = filled(DType::f32, {N, 4});
   std::vector<float> host(static_cast<std::size_t>(4 * N));
   for (std::size_t i = 0; i < host.size(); i += 4) host[i] = -1.0f / static_cast<float>(N);
-  const Tensor coefficients = filled({N, 4});
   device_.upload(coefficients, host.data());
-  std::vector<float> logp(static_cast<std::size_t>(N));
-  std::vector<double> whole, forward, head_part, backward, update;
+  device_.synchronize();
+  const Tensor scale = numerics.compute == DType::f16 ? optimizer.loss_scale() : Tensor();
+
+  Tensor hidden;
+  const std::function<void()> parts[] = {
+      [&] { hidden = gpt.forward(w, tokens); },
+      [&] { head.train(gpt.dhidden(), g.wte, Into::write, hidden, targets, coefficients, w.wte, scale); },
+      [&] { gpt.backward(w, g, Into::write, gpt.dhidden()); },
+      [&] {
+        ops_.find_nonfinite(optimizer.guard(), Into::write, head.statistics_block().slice(0, Head::finite_rows));
+        optimizer.update(weights, rounded, gradients);
+      }};
+  constexpr std::size_t part_count = std::size(parts);
+  std::unique_ptr<Recording> recordings[part_count];
+  std::vector<double> seconds[part_count];
+  const bool recorded = config_.cuda.graphs;
   for (int i = 0; i <= count && !stop_requested(); ++i) {
-    Tensor hidden;
-    TokenStatistics statistics;
-    const double parts[] = {
-        seconds_of([&] { hidden = gpt.forward(w, tokens); }, device_),
-        seconds_of(
-            [&] { statistics = head.train(gpt.dhidden(), g.wte, Into::write, hidden, targets, coefficients, w.wte); },
-            device_),
-        seconds_of([&] { gpt.backward(w, g, Into::write, gpt.dhidden()); }, device_),
-        seconds_of(
-            [&] {
-              device_.download(logp.data(), statistics.logp);
-              ops_.find_nonfinite(guard, Into::write, statistics.logp);
-              optimizer.update(weights, Tensor(), gradients);
-            },
-            device_)};
-    if (i == 0) continue;  // the first step grows scratch memory
-    whole.push_back(parts[0] + parts[1] + parts[2] + parts[3]);
-    forward.push_back(parts[0]);
-    head_part.push_back(parts[1]);
-    backward.push_back(parts[2]);
-    update.push_back(parts[3]);
+    for (std::size_t part = 0; part < part_count; ++part) {
+      if (i == 1 && recorded) {
+        recordings[part] = device_.record(parts[part]);
+        device_.synchronize();
+      }
+      const Clock::time_point start = Clock::now();
+      if (recordings[part] != nullptr) {
+        recordings[part]->replay();
+      } else {
+        parts[part]();
+      }
+      device_.synchronize();
+      if (i > 0) seconds[part].push_back(since(start));  // the first round grows scratch memory
+    }
   }
   buffers_.clear();
-  if (whole.empty()) return {};
-  StepTiming timing = summary(whole);
-  timing.forward = summary(forward).seconds;
-  timing.head = summary(head_part).seconds;
-  timing.backward = summary(backward).seconds;
-  timing.update = summary(update).seconds;
-  return timing;
+  if (seconds[part_count - 1].empty()) return;
+  const double micro_batches = static_cast<double>(plan_.micro_batches);
+  timing.forward = micro_batches * median(seconds[0]);
+  timing.head = micro_batches * median(seconds[1]);
+  timing.backward = micro_batches * median(seconds[2]);
+  timing.update = median(seconds[3]);
 }
 
 }  // namespace nll

@@ -100,6 +100,10 @@ DeviceInfo planned_device(const DeviceRates& rates) {
   return device;
 }
 
+std::string precision_name(DType compute) {
+  return compute == DType::bf16 ? "bf16" : compute == DType::f16 ? "fp16" : "fp32";
+}
+
 const char* stage_name(Stage stage) {
   switch (stage) {
     case Stage::block_products:

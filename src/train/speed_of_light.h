@@ -40,6 +40,9 @@ DeviceRates measured_rates(const DeviceInfo& device, const Numerics& numerics, d
 // The GPU that a name of known_device_rates() stands for, to plan for where it is not.
 DeviceInfo planned_device(const DeviceRates& rates);
 
+// "fp32", "bf16" or "fp16", as the config says it.
+std::string precision_name(DType compute);
+
 enum class Stage {
   block_products,  // of the transformer's blocks, forward and backward
   head_products,

@@ -14,7 +14,7 @@
 #include "src/infer/generate.h"
 #include "src/model/gpt.h"
 #include "src/report/console.h"
-#include "src/report/metrics_file.h"
+#include "src/report/event_log.h"
 #include "src/text/loader.h"
 #include "src/text/tokenizer.h"
 #include "src/train/plan.h"
@@ -87,11 +87,11 @@ class Trainer {
   Arena evaluation_arena_;
   std::unique_ptr<Generator> generator_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<MetricsFile> metrics_;
+  std::unique_ptr<EventLog> metrics_;
   std::chrono::steady_clock::time_point busy_since_;  // start of the oldest queued step, or end of the one before it
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   double step_seconds_ = 0;  // smoothed, for rate and time left
-  double peak_gflops_ = 0;   // this machine's measured sgemm rate; 0: unknown
+  double peak_gflops_ = 0;   // a CPU's measured sgemm rate, a GPU's published peak; 0: unknown
   std::optional<Evaluation> last_validation_;
 };
 
