@@ -27,7 +27,7 @@ BEGIN {
   allow("text model",               "config kernels")
   allow("checkpoint",               "dist config kernels")
   allow("objectives",               "src/text/batch.h config kernels")
-  allow("optim",                    "src/model/parameters.h dist config kernels")
+  allow("optim",                    "src/model/parameters.h src/model/numerics.h dist config kernels")
   allow("infer eval",               "model text config kernels")
   allow("train",                    "eval infer optim objectives checkpoint model text config report dist kernels")
   allow("cli",                      "train eval infer optim objectives checkpoint model text config report dist kernels")

@@ -21,7 +21,7 @@ struct LogitTransform {
   float inner, outer;  // with one: u = outer tanh(inner z)
   template <bool capped>
   __device__ float apply(float z) const {
-    if constexpr (capped) return __fmul_rn(outer, tanhf(inner * z));
+    if constexpr (capped) return __fmul_rn(outer, tanhf(__fmul_rn(inner, z)));
     return __fmul_rn(factor, z);
   }
   // du/dz without its constant part, which is factor or inner * outer: 1 - tanh^2 = 4 e / (1 + e)^2, e = e^-2|inner z|.

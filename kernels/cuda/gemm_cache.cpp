@@ -97,7 +97,9 @@ void GemmCache::write() const {
   for (const auto& [product, choice] : choices_) products[product] = choice ? digits_of(*choice) : "none";
   const json all = {{"device", device_}, {"cublaslt", version_}, {"products", products}};
   const std::string temporary = file_ + ".incomplete-" + std::to_string(getpid());
-  std::error_code failure;
+  std::error_code failure, ignored;
+  const std::filesystem::path folder = std::filesystem::path(file_).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, ignored);  // opening the file will tell
   {
     std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
     stream << all.dump(1, ' ', false, json::error_handler_t::replace) << "\n";
@@ -106,7 +108,6 @@ void GemmCache::write() const {
   }
   if (!failure) std::filesystem::rename(temporary, file_, failure);
   if (!failure) return;
-  std::error_code ignored;
   std::filesystem::remove(temporary, ignored);
   throw Error(Exit::io, file_ + ": cannot be written (" + failure.message() + ")",
               "name a file in a folder that this user may write to");

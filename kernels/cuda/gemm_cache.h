@@ -22,7 +22,8 @@ class GemmCache {
   GemmCache(std::string file, std::string device, std::size_t library_version);
   // Null where the file does not know the product.
   const Choice* find(const std::string& product) const;
-  // Adds it and writes the file. Throws Error(io) that names the file.
+  // Adds it and writes the file, and the folders it lies in where they are missing. Throws Error(io) that names the
+  // file.
   void remember(const std::string& product, const Choice& choice);
 
  private:

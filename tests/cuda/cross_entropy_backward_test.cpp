@@ -141,6 +141,30 @@ TEST(CudaCrossEntropyBackward, WithoutACapTheGradientOfARowSumsToTheLseCoefficie
   }
 }
 
+// The maximum is known as such, whatever was done to its logit: 1 - p does not drown in a rounding of it.
+TEST(CudaCrossEntropyBackward, ACertainTargetKeepsItsDigitsBehindATransform) {
+  CudaMachine machine;
+  constexpr std::int64_t v = 200;
+  for (const HeadShape& shape : {HeadShape{v, 0.7f, 0, 1.1f}, HeadShape{v, 0.7f, 30, 1.1f}}) {
+    Random random(6);
+    Reals logits = random.normals(v);
+    logits[150] = 30;
+    const Reals g = {-1, 0, 0, 0};
+    const HeadRow row = head_row(logits.data(), 150, shape);
+    const Reals expected = head_gradient(logits.data(), 150, shape, g.data());
+    ASSERT_LT(-row.logp, 1e-5);
+    HeadStatistics found(machine, 1);
+    const Tensor tlogits = machine.put(logits, {1, v});
+    machine.ops().cross_entropy_backward(found.tensors, tlogits, tlogits, machine.put_ints({150}, {1}),
+                                         machine.put(g, {1, 4}), {}, shape);
+    found.read(machine);
+    // Roundings of u, at most `maximum`, are relative errors of e^u.
+    const double relative = epsilon * (32 + 12 * row.maximum);
+    EXPECT_NEAR(found.logp[0], row.logp, relative * -row.logp);
+    EXPECT_NEAR(machine.get(tlogits)[150], expected[150], relative * std::abs(expected[150]));
+  }
+}
+
 TEST(CudaCrossEntropyBackward, AnEmptyLossScaleIsOne) {
   CudaMachine machine;
   const Rows rows({70, 1, 0, 1}, 72, DType::f32, 4);

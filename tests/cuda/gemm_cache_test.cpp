@@ -152,13 +152,22 @@ TEST(CudaGemmCache, NamesTheFileThatIsNone) {
   }
 }
 
-TEST(CudaGemmCache, NamesTheFileItCannotWrite) {
+TEST(CudaGemmCache, MakesTheFolderOfItsFile) {
   const CacheFile file;
   BackendOptions options;
-  options.product_cache = file.path() + "/there/is/no/such/folder.json";
+  options.product_cache = file.path() + ".of/two/folders.json";
+  EXPECT_EQ(timed_with(options, small), 1);
+  EXPECT_EQ(timed_with(options, small), 0);
+}
+
+TEST(CudaGemmCache, NamesTheFileItCannotWrite) {
+  const CacheFile file;
+  file.write("not a folder");
+  BackendOptions options;
+  options.product_cache = file.path() + "/products.json";
   try {
     timed_with(options, small);
-    FAIL() << "a file was written into a folder that is not there";
+    FAIL() << "a file was written into a file";
   } catch (const Error& error) {
     EXPECT_EQ(error.exit(), Exit::io);
     EXPECT_EQ(std::string(error.what()).rfind(options.product_cache + ": cannot be written", 0), 0u) << error.what();

@@ -67,9 +67,9 @@ TEST(CudaHeadVectors, CasesGiveTheirByProductsAndGradients) {
                                          machine.put(c.coefficients, {c.n, 4}), {}, c.shape);
     expect_gradient(machine.get(logits), c);
     s.read(machine);
-    const std::pair<const char*, const Reals*> reals[] = {{"logp", &s.logp},       {"max", &s.maximum},
-                                                          {"logd", &s.log_denominator}, {"entropy", &s.entropy},
-                                                          {"mean_logp", &s.mean_logp},  {"sum_p2", &s.sum_p2}};
+    const std::pair<const char*, const Reals*> reals[] = {
+        {"logp", &s.logp},       {"max", &s.maximum},         {"logd", &s.log_denominator},
+        {"entropy", &s.entropy}, {"mean_logp", &s.mean_logp}, {"sum_p2", &s.sum_p2}};
     const std::pair<const char*, const std::vector<std::int32_t>*> integers[] = {{"argmax", &s.argmax},
                                                                                  {"rank", &s.rank}};
     for (std::size_t i = 0; i < c.targets.size(); ++i) {
