@@ -23,15 +23,24 @@ function(nll_cuda_backend target)
   # By option: CMake 3.25 does not know that nvcc has C++20.
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror>")
-  # The static runtime: a program then needs the driver and cuBLASLt only.
-  target_link_libraries(${target} PUBLIC CUDA::cudart_static CUDA::cublasLt PRIVATE nlohmann_json::nlohmann_json)
+  # The static runtime: a program then needs the driver and cuBLASLt only. Private: the rooms are compiled as without it.
+  target_link_libraries(${target} PRIVATE CUDA::cudart_static CUDA::cublasLt nlohmann_json::nlohmann_json)
   # cuDNN's attention, for comparison with our own. Headers only: the library is opened at run time.
   find_path(NLL_CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
   if(NLL_CUDNN_INCLUDE_DIR)
     file(GLOB cudnn_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/cudnn/*.cpp)
     target_sources(${target} PRIVATE ${cudnn_sources})
-    target_include_directories(${target} SYSTEM PUBLIC ${NLL_CUDNN_INCLUDE_DIR})
-    target_compile_definitions(${target} PUBLIC NLL_CUDNN=1)
-    target_link_libraries(${target} PUBLIC ${CMAKE_DL_LIBS})
+    target_include_directories(${target} SYSTEM PRIVATE ${NLL_CUDNN_INCLUDE_DIR})
+    target_compile_definitions(${target} PRIVATE NLL_CUDNN=1)
+    target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
+  endif()
+endfunction()
+
+# nll_sees_cuda(TARGET): for tests that look into the backend.
+function(nll_sees_cuda target)
+  target_link_libraries(${target} PRIVATE CUDA::cudart_static CUDA::cublasLt)
+  if(NLL_CUDNN_INCLUDE_DIR)
+    target_include_directories(${target} SYSTEM PRIVATE ${NLL_CUDNN_INCLUDE_DIR})
+    target_compile_definitions(${target} PRIVATE NLL_CUDNN=1)
   endif()
 endfunction()

@@ -32,6 +32,25 @@ function(nll_room name folder)
   target_link_libraries(nll_${name} PUBLIC nll_settings ${ROOM_USES})
 endfunction()
 
+# nll_embed(TARGET header name file...): files of the checkout as texts of the program, the C strings `name` that `header`
+# declares. They are read again when they change.
+function(nll_embed target header)
+  if(NOT TARGET ${target})
+    return()
+  endif()
+  set(source "#include \"${header}\"\n\nnamespace nll {\n")
+  while(ARGN)
+    list(POP_FRONT ARGN name file)
+    file(READ ${PROJECT_SOURCE_DIR}/${file} text)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${file})
+    string(APPEND source "\nconst char* const ${name} = R\"embedded(${text})embedded\";\n")
+  endwhile()
+  string(APPEND source "\n}  // namespace nll\n")
+  set(generated ${PROJECT_BINARY_DIR}/embedded/${target}.cpp)
+  file(CONFIGURE OUTPUT ${generated} CONTENT "${source}" @ONLY)
+  target_sources(${target} PRIVATE ${generated})
+endfunction()
+
 # nll_room_test(NAME [USES ...]): tests/<name>/*_test.cpp (and helpers beside them) against the room of that name.
 function(nll_room_test name)
   cmake_parse_arguments(TEST "" "" "USES" ${ARGN})

@@ -76,7 +76,7 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual DeviceInfo info() const = 0;
-  // Zero-filled, aligned to 4096 bytes. Throws Error(resources) naming the size when there is no room.
+  // Zero-filled, aligned to 4096 bytes (GPU: 256). Throws Error(resources) naming the size when there is no room.
   virtual Buffer allocate(std::int64_t bytes) = 0;
   // Memory of the host that uploads and late downloads go to and from while the host goes on (pinned). Zero-filled.
   virtual Buffer allocate_host(std::int64_t bytes) = 0;

@@ -153,7 +153,7 @@ struct Ops {
   // adamw does nothing. state: one UpdateState.
   virtual void begin_update(Tensor state, Tensor norm, Tensor guard, const AdamW&) = 0;
   // For a span of the arena, from element `first` of it: m, v (FP32, on a GPU also BF16, then rounded stochastically:
-  // the word of element i of m and v is philox(seed, stream, i)), w by AdamW (Loshchilov and Hutter, 2019) with
+  // words of element i: philox(seed, updates so far, i)), w by AdamW (Loshchilov and Hutter, 2019) with
   // decoupled `weight_decay`. `rounded` (T) receives the new w rounded to nearest even (empty: not wanted).
   virtual void adamw(Tensor w, Tensor rounded, Tensor m, Tensor v, Tensor gradients, float weight_decay,
                      std::int64_t first, Tensor state, const AdamW&) = 0;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs every test: the rooms' tests and the house checks, the rooms again under AddressSanitizer and
-# UndefinedBehaviorSanitizer, the threaded rooms under ThreadSanitizer, and each fuzz target for a minute. One ctest
-# runs them all and its summary is the end of the output. Exit code: 0 when everything passed.
+# UndefinedBehaviorSanitizer, the threaded rooms under ThreadSanitizer, and each fuzz target for a minute. The CUDA
+# kernels run on the host in all of them; where nvcc is, the CUDA build is made too. One ctest runs all tests and its
+# summary is the end of the output. Exit code: 0 when everything passed.
 #   scripts/test.sh            everything (about 15 minutes from a clean clone on 2 cores)
 #   scripts/test.sh quick      without sanitizers and fuzzing
 set -euo pipefail
@@ -12,6 +13,11 @@ case ${1:-all} in
   quick) presets=(cpu) groups=(build) ;;
   *) echo "usage: scripts/test.sh [quick]" >&2; exit 2 ;;
 esac
+
+# The CUDA toolkit is no package of Debian's: what it compiles is checked where it is.
+if [[ ${1:-all} == all ]]; then
+  if command -v nvcc > /dev/null; then presets+=(cuda); else echo "no nvcc here: the CUDA build is left out"; fi
+fi
 
 jobs=$(nproc)
 stage() { printf '\n== %3d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"; }
