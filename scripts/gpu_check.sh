@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Checks nll on the GPU of this machine, then measures it. Needs bash, coreutils, awk, and nll; under 10 minutes.
-#   scripts/gpu_check.sh [--bench] [--rehearse] [FOLDER]
+#   scripts/gpu_check.sh [--bench] [--rehearse] [--only=REGEX] [FOLDER]
 #   --bench      afterwards the four GPT-2 sizes, small batches, and PyTorch where there is one: another 10 to 20 minutes
 #   --rehearse   the same checks with the CPU in the GPU's place: proves this script, not the GPU
+#   --only       only the checks with such a name, besides those that the others need (facts, prepare)
 #   FOLDER       where logs, records and tables go; default: $OUT, or gpu-check/ beside the program
 # The program is build/cuda/nll of a checkout, or bin/nll of a bundle (scripts/make_bundle.sh). Every check prints one line
 # PASS, FAIL or SKIP with its time, a failed one stops no other, and a table ends it all. Exit code: 0 nothing failed, 1
 # something did, 2 wrong usage. What is checked and why: docs/benchmarks/gpu-status.md of a checkout.
 set -uo pipefail
 
-bench=false rehearse=false out=${OUT:-}
+bench=false rehearse=false only= out=${OUT:-}
 for argument in "$@"; do
   case $argument in
     --bench) bench=true ;;
     --rehearse) rehearse=true ;;
-    -*) sed -n 3,6p "$0" >&2; exit 2 ;;
+    --only=*) only=${argument#*=} ;;
+    -*) sed -n 3,7p "$0" >&2; exit 2 ;;
     *) out=$argument ;;
   esac
 done
@@ -22,7 +24,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 first_that_exists() { for file in "$@"; do [[ -x $file ]] && { echo "$file"; return; }; done; echo "$1"; }
 if $rehearse; then
   nll=${NLL:-$(first_that_exists "$root"/build/{cpu,cuda}/nll "$root/bin/nll")}
-  tests=${TEST_CUDA:-$(first_that_exists "$root"/build/{cpu,cuda}/tests/test_cuda)}
+  tests=${TEST_CUDA:-$(first_that_exists "$root"/build/cpu/tests/cuda_on_host/test_cuda)}
   device=cpu half=(fp32)
 else
   nll=${NLL:-$(first_that_exists "$root/bin/nll" "$root/build/cuda/nll")}
@@ -30,6 +32,7 @@ else
   device=cuda half=(bf16 fp16)
 fi
 [[ -x $nll ]] || { echo "gpu_check: $nll: is not there (cmake --preset cuda && cmake --build --preset cuda)" >&2; exit 2; }
+nll=$(realpath "$nll") tests=$(realpath -m "$tests")
 [[ -d $root/lib ]] && export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 out=${out:-$(dirname "$nll")/gpu-check}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 2
@@ -47,6 +50,7 @@ part() {
   local name=$1 start=$SECONDS code=0 said word
   limit=$2
   shift 2
+  [[ $name =~ ^(facts|prepare)$ || $name =~ $only ]] || return 0
   if ! $bench && ((SECONDS + limit > whole)); then
     word=SKIP said="no time left of $whole s"
   else
@@ -89,7 +93,7 @@ prepare() {
   "schedule": { "warmup_steps": 5, "steps": $steps },
   "evaluation": { "every_steps": 20, "tokens": 2048 },
   "checkpoint": { "every_steps": 0, "keep_last": 9 },
-  "cuda": { "product_cache": "$work/products.json" } }
+  "cuda": { "product_cache": "$out/products.json" } }
 JSON
   tail -n 1 tokenize.log
 }
@@ -150,8 +154,8 @@ ops() {  # what is checked is named in test_cuda's tests
 # Whole models through the backend: parity with the CPU and with recorded curves.
 models() {
   local program
-  program=$(find "$(dirname "$tests")" "$root/build/cuda/tests" -name test_cuda_training -perm -u+x 2> /dev/null | head -n 1)
-  [[ -n $program ]] || skip "no test_cuda_training in this build"
+  program=$(first_that_exists "$(dirname "$tests")"{,/..,/../cuda_training}/test_cuda_training)
+  [[ -x $program ]] || skip "no test_cuda_training in this build"
   timed "$program" --gtest_brief=1 || { grep -E '^\[  FAILED' "$out/models.log" | tail -n 20; return 1; }
   grep -E '^\[  (PASSED|SKIPPED)' "$out/models.log" | tr '\n' ' '; echo
 }
@@ -238,14 +242,14 @@ sanitizer() {  # tool
 table_of() {
   local name=$1
   shift
-  timed "$nll" bench --device "$device" --set "cuda.product_cache=$work/products.json" "$@" > "$out/$name.txt"
+  timed "$nll" bench --device "$device" --set "cuda.product_cache=$out/products.json" "$@" > "$out/$name.txt"
   cat "$out/$name.txt"
   grep -E 'whole step|MFU' "$out/$name.txt" | tr '\n' ' '; echo
 }
 record_of() {
   local name=$1
   shift
-  timed "$nll" bench --device "$device" --set "cuda.product_cache=$work/products.json" --op step --json --run "$run" "$@" > "$out/$name.json"
+  timed "$nll" bench --device "$device" --set "cuda.product_cache=$out/products.json" --op step --json --run "$run" "$@" > "$out/$name.json"
   sed -nE 's/ *"(tokens_per_second|mfu)": ([0-9.e+-]+|null),?/\1 \2/p' "$out/$name.json" | tr '\n' ' '; echo
 }
 pytorch() {  # name, options

@@ -92,7 +92,7 @@ std::optional<Algorithm> Gemm::State::choose(const LibraryProduct& product, cons
   if (const GemmCache::Choice* choice = cache.find(key.text())) {
     if (!*choice) return std::nullopt;
     // An algorithm that this library refuses after all is chosen anew.
-    if (const auto algorithm = product.checked(**choice, workspace_bytes)) return algorithm;
+    if (const auto algorithm = product.checked(**choice, call, workspace_bytes)) return algorithm;
   }
   const std::vector<Algorithm> algorithms = product.algorithms(call, workspace_bytes);
   if (!options.product_tuning) return algorithms.empty() ? std::nullopt : std::optional(algorithms.front());

@@ -132,8 +132,9 @@ std::vector<Algorithm> LibraryProduct::algorithms(const GemmCall& call, std::siz
   return found;
 }
 
-std::optional<Algorithm> LibraryProduct::checked(const cublasLtMatmulAlgo_t& algorithm,
+std::optional<Algorithm> LibraryProduct::checked(const cublasLtMatmulAlgo_t& algorithm, const GemmCall& call,
                                                  std::size_t workspace_bytes) const {
+  point_at(call);
   cublasLtMatmulHeuristicResult_t result{};
   const cublasStatus_t outcome =
       cublasLtMatmulAlgoCheck(library_.get(), description_.get(), first_.get(), second_.get(), result_.get(),

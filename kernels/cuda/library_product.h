@@ -40,8 +40,9 @@ class LibraryProduct {
   LibraryProduct(const Library& library, const ProductKey& key);
   // The algorithms the library recommends for calls like this one, best guess first; none where it has none.
   std::vector<Algorithm> algorithms(const GemmCall& call, std::size_t workspace_bytes) const;
-  // An algorithm from a file, where it is one for this product here.
-  std::optional<Algorithm> checked(const cublasLtMatmulAlgo_t& algorithm, std::size_t workspace_bytes) const;
+  // An algorithm from a file, where it is one for calls like this one here.
+  std::optional<Algorithm> checked(const cublasLtMatmulAlgo_t& algorithm, const GemmCall& call,
+                                   std::size_t workspace_bytes) const;
   // Queues it. The answer is not success where the algorithm cannot run with these operands after all.
   cublasStatus_t run(const Algorithm& algorithm, const GemmCall& call, void* workspace, std::size_t workspace_bytes,
                      cudaStream_t stream) const;

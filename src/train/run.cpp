@@ -138,8 +138,12 @@ Exit run_training(const RunRequest& request, Console& console) {
                 fmt::format("to go on with it: {}; for a new one: --set run.directory=NEW", request.resume_command));
   }
   TrainData data = open_train_data(config);
-  Backend backend = make_backend(config.device, backend_options(config, request.cache_folder));
+  const BackendOptions options = backend_options(config, request.cache_folder);
+  Backend backend = make_backend(config.device, options);
   const DeviceInfo device = backend.device->info();
+  if (device.kind == "cuda" && options.product_tuning && options.product_cache.empty()) {
+    console.warning("cuda.product_cache: chosen algorithms are not kept, so another run may round differently");
+  }
   const Numerics numerics = resolve_numerics(config, device);
   const TrainPlan plan = make_plan(config, 1, device.available_memory_bytes, numerics);
   check_memory(plan, device.available_memory_bytes);
