@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what nll's build and tests need, from the packages of Debian or Ubuntu; does nothing when all is there.
-#   scripts/setup.sh [build] [test] [corpus]     default: all three groups
+#   scripts/setup.sh [build] [test] [corpus] [page]     default: the first three
 #   build   compiler, CMake, the libraries nll is made of, GoogleTest
 #   test    clang (fuzz targets), clang-format, strace
 #   corpus  the King James Bible, the text of scripts/quickstart.sh
+#   page    Chromium and xmllint, with which the pages of `nll report` are tested; without them that test is skipped
 # Elsewhere it prints what is missing. Exit code: 0 all there, 2 something is missing and cannot be installed here.
 set -euo pipefail
 
@@ -29,14 +30,16 @@ test   clang-format             command clang-format
 test   strace                   command strace
 corpus bible-kjv                command bible
 corpus bible-kjv-text           command bible
+page   chromium                 command chromium
+page   libxml2-utils            command xmllint
 '
 
 groups=" $* "
 [[ $# -gt 0 ]] || groups=' build test corpus '
 for group in $groups; do
   case $group in
-    build | test | corpus) ;;
-    *) echo "setup: unknown group \"$group\" (expected build, test or corpus)" >&2; exit 2 ;;
+    build | test | corpus | page) ;;
+    *) echo "setup: unknown group \"$group\" (expected build, test, corpus or page)" >&2; exit 2 ;;
   esac
 done
 

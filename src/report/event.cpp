@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
+#include <utility>
 
 #include "src/report/utf8.h"
 
@@ -68,7 +69,7 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(number_unsigned_t value) override {
     if (list_) return take(static_cast<double>(value));
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-      return refuse(name_ + ": whole number beyond 64 bits");
+      return refuse(name() + ": whole number beyond 64 bits");
     }
     return take(static_cast<std::int64_t>(value));
   }
@@ -76,13 +77,13 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
   bool string(string_t& value) override { return take(value); }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override {
-    if (open_) return refuse(name_ + ": an object (expected a number, text, list of numbers, true, false or null)");
+    if (open_) return refuse(name() + ": an object (expected a number, text, list of numbers, true, false or null)");
     return open_ = true;
   }
   bool end_object() override { return true; }
   bool start_array(std::size_t) override {
     if (!open_) return refuse("a list (expected an object)");
-    if (list_) return refuse(name_ + ": a list in a list (expected numbers)");
+    if (list_) return refuse(name() + ": a list in a list (expected numbers)");
     list_.emplace();
     return true;
   }
@@ -92,21 +93,19 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
     return take(values);
   }
   bool key(string_t& value) override {
-    name_ = cut_to_columns(value, 40);
-    raw_name_ = value;
-    return names_.insert(value).second || refuse("duplicate key " + name_);
+    raw_name_ = std::move(value);
+    return is_new(raw_name_) || refuse("duplicate key " + name());
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
     const bool too_large = error.id == 406;
-    return refuse(too_large ? name_ + ": number too large" : fmt::format("not valid JSON at byte {}", position));
+    return refuse(too_large ? name() + ": number too large" : fmt::format("not valid JSON at byte {}", position));
   }
 
   std::string problem() const {
     if (!problem_.empty()) return problem_;
-    for (const char* name : {"event", "step", "tokens"}) {
-      if (names_.count(name) == 0) return fmt::format("no \"{}\"", name);
-    }
-    return {};
+    if (!has_event_) return "no \"event\"";
+    if (!has_step_) return "no \"step\"";
+    return has_tokens_ ? "" : "no \"tokens\"";
   }
 
  private:
@@ -115,11 +114,23 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
 
+  // For a message.
+  std::string name() const { return cut_to_columns(raw_name_, 40); }
+
+  bool is_new(const std::string& key) {
+    for (const auto& [flag, called] :
+         {std::pair{&has_event_, "event"}, {&has_step_, "step"}, {&has_tokens_, "tokens"}}) {
+      if (key == called) return !std::exchange(*flag, true);
+    }
+    return std::none_of(event_.values.begin(), event_.values.end(),
+                        [&](const auto& value) { return value.first == key; });
+  }
+
   bool take(Value value) {
     if (!open_) return refuse("not an object");
     if (list_) {
       const double* number = std::get_if<double>(&value);
-      if (number == nullptr) return refuse(name_ + ": a list of other things than numbers");
+      if (number == nullptr) return refuse(name() + ": a list of other things than numbers");
       list_->push_back(*number);
       return true;
     }
@@ -141,8 +152,8 @@ class EventReader : public nlohmann::json_sax<nlohmann::json> {
   Event& event_;
   bool open_ = false;
   std::optional<std::vector<double>> list_;  // the one that is open
-  std::string name_, raw_name_, problem_;
-  std::set<std::string> names_;
+  bool has_event_ = false, has_step_ = false, has_tokens_ = false;
+  std::string raw_name_, problem_;
 };
 
 }  // namespace

@@ -48,6 +48,23 @@ TEST(Event, DoublesReadBackBitForBitAndStayDoubles) {
   }
 }
 
+TEST(Event, ListsOfNumbersReadBack) {
+  const std::vector<double> list = {1222, 0.1, -3e-300, std::nan(""), 0x1p53};
+  const Event event{"validation", 1, 2, {{"bins", list}, {"none", std::vector<double>{}}, {"text", "a"}}};
+  const std::string line = to_json(event);
+  EXPECT_NE(line.find(R"("bins": [1222, 0.1, -3e-300, null, )"), std::string::npos) << line;
+  Event read;
+  ASSERT_EQ(parse_event(line, read), "");
+  ASSERT_NE(read.list("bins"), nullptr);
+  ASSERT_EQ(read.list("bins")->size(), list.size());
+  EXPECT_TRUE(std::isnan(read.list("bins")->at(3)));
+  for (const std::size_t i : {0, 1, 2, 4}) EXPECT_EQ(read.list("bins")->at(i), list[i]);
+  EXPECT_TRUE(read.list("none")->empty());
+  EXPECT_EQ(read.list("text"), nullptr);
+  EXPECT_EQ(*read.text("text"), "a");
+  EXPECT_TRUE(std::isnan(read.number("bins")));
+}
+
 TEST(Event, WholeNumbersKeepAllTheirBits) {
   const std::int64_t most = std::numeric_limits<std::int64_t>::max();
   Event read;
