@@ -63,12 +63,15 @@ void Trainer::skip(const StepResult& result) {
   console_.warning(fmt::format("step {}: loss or gradient is not finite, the update was skipped ({} in a row)",
                                state_.step, state_.skipped_in_a_row));
   if (state_.skipped_in_a_row < config_.log.nonfinite_limit) return;
+  const std::int64_t step = state_.step, in_a_row = state_.skipped_in_a_row;
+  // What is queued behind it is done first: a checkpoint holds the weights of the step that it names.
+  while (step_.ahead() > 0) report(finish_step());
   if (saved_step_ != state_.step) save();
   throw Error(
       Exit::diverged,
       fmt::format("step {}: {} steps in a row had a loss or gradient that is not finite; the weights are those of the "
                   "last good step",
-                  state_.step, state_.skipped_in_a_row),
+                  step, in_a_row),
       "a lower optimizer.learning_rate, a longer schedule.warmup_steps or a smaller optimizer.clip_norm usually helps");
 }
 

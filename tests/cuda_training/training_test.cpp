@@ -25,8 +25,11 @@ Curve curve_of(const Config& config) {
   for (const Event& event : read_metrics(config.run.directory + "/metrics.jsonl")) {
     if (event.event != "train") continue;
     const nlohmann::json values = nlohmann::json::parse(to_json(event));
-    curve.losses.push_back(values["loss"].get<double>());
-    curve.norms.push_back(values["gradient_norm"].get<double>());
+    const auto number = [&](const char* key) {
+      return values[key].is_number() ? values[key].get<double>() : std::numeric_limits<double>::quiet_NaN();
+    };
+    curve.losses.push_back(number("loss"));
+    curve.norms.push_back(number("gradient_norm"));
   }
   return curve;
 }
@@ -217,6 +220,24 @@ TEST_F(CudaTraining, AnOverflowInFp16SkipsTheUpdateAndHalvesTheLossScale) {
   EXPECT_GT(state["skipped"].get<int>(), 0);
   EXPECT_EQ(state["updates"].get<int>() + state["skipped"].get<int>(), 12);
   EXPECT_LT(state["loss_scale"].get<double>(), 65536);
+}
+
+// The GPU is a step ahead when the host learns that the run has diverged.
+TEST_F(CudaTraining, ARunThatDivergesSavesAStateThatFitsItsWeights) {
+  Config config = cuda_config(folder, "fp32", "run");
+  config.log.nonfinite_limit = 2;
+  config.optimizer.learning_rate = 1e30;  // the weights overflow after a step or two
+  config.schedule.warmup_steps = 0;
+  config.schedule.steps = 12;
+  config.evaluation.every_steps = config.checkpoint.every_steps = 0;
+  const RunResult result = run(config);
+  ASSERT_EQ(result.exit, Exit::diverged) << result.error;
+  const std::vector<double> losses = curve_of(config).losses;
+  const auto steps = static_cast<std::int64_t>(losses.size());
+  const nlohmann::json state = nlohmann::json::parse(read_file(checkpoint_of(config, steps) + "/state.json"));
+  EXPECT_EQ(state["step"].get<std::int64_t>(), steps);
+  EXPECT_EQ(state["updates"].get<std::int64_t>() + state["skipped"].get<std::int64_t>(), steps);
+  EXPECT_GE(state["skipped"].get<std::int64_t>(), 2);
 }
 
 TEST_F(CudaTraining, AStopRequestSavesTheLastWholeStep) {
