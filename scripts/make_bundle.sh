@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Collects a CUDA build into one folder that runs on a machine with a GPU, its driver and CUDA's libraries, and nothing
 # else of what the build needed.   scripts/make_bundle.sh [BUILD [BUNDLE]]     default: build/cuda build/bundle
-# There: bin/nll, bin/test_cuda, lib/, configs/, scripts/gpu_check.sh and the peers it runs. Then, on the other machine:
-# BUNDLE/scripts/gpu_check.sh, or by hand LD_LIBRARY_PATH=BUNDLE/lib BUNDLE/bin/nll.
+# BUNDLE.tar.gz is the same as one file. In it: bin/nll, bin/test_cuda*, lib/, configs/, scripts/gpu_check.sh and the
+# peers it runs. Then, on the other machine, unpacked: BUNDLE/scripts/gpu_check.sh, or by hand
+# LD_LIBRARY_PATH=BUNDLE/lib BUNDLE/bin/nll.
 # Left out: the C library, the GPU's driver, and CUDA's own libraries (cuBLAS, cuDNN).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,8 +35,11 @@ cp scripts/gpu_check.sh "$bundle/scripts/"
 mkdir -p "$bundle/scripts/peers"
 cp scripts/peers/gpu_pytorch.py "$bundle/scripts/peers/"
 find "$bundle" -type f -printf '%10s  %P\n' | LC_ALL=C sort -k 2
-bytes=$(du -sb "$bundle" | cut -f 1)
-printf '%s: %d.%d MiB\n' "$bundle" $((bytes >> 20)) $(((bytes >> 10) % 1024 * 10 / 1024))
+# One file to carry.
+tar -C "$(dirname "$bundle")" -czf "$bundle.tar.gz" "$(basename "$bundle")"
+bytes=$(stat -c %s "$bundle.tar.gz")
+printf '%s.tar.gz: %d.%d MiB (unpacked %d MiB)\n' "$bundle" $((bytes >> 20)) $(((bytes >> 10) % 1024 * 10 / 1024)) \
+  $(($(du -sm "$bundle" | cut -f 1)))
 if ((bytes > most_megabytes << 20)); then
   echo "make_bundle: that is more than $most_megabytes MiB" >&2
   exit 1

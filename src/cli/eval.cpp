@@ -4,10 +4,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "src/cli/eval_table.h"
+#include "src/cli/eval_teacher_forcing.h"
+#include "src/cli/evaluator.h"
 #include "src/cli/verbs.h"
-#include "src/eval/evaluate.h"
 #include "src/train/checkpoint_texts.h"
 #include "src/train/model_folder.h"
 #include "src/train/trainer.h"
@@ -21,9 +22,10 @@ namespace fs = std::filesystem;
 struct EvalOptions {
   std::string model, text, logits;
   std::vector<std::string> data;
-  std::int64_t tokens = 0;
+  std::int64_t tokens = 0, stride = 0;
   DeviceOptions device;
-  bool json = false;
+  TeacherForcingOptions forcing;
+  bool by_frequency = false, json = false;
 };
 
 // A folder that is removed with what is in it.
@@ -69,14 +71,17 @@ std::vector<std::int32_t> tokens_of(const OpenModel& model, const std::string& t
   return tokens;
 }
 
+// What the run was trained with; `without`: how to do without it.
+Config config_of(const OpenModel& model, const std::string& what, const std::string& without) {
+  const CheckpointFolder folder(posix_file_ops(), model.folder);
+  if (!folder.has(run_config_name))
+    throw Error(Exit::usage, fmt::format("{}: does not say what it was {}", model.folder, what), without);
+  return parse_config(folder.text(run_config_name), model.folder + "/" + run_config_name, {});
+}
+
 // The validation text that the run was trained beside.
 std::vector<std::string> own_validation(const OpenModel& model) {
-  const CheckpointFolder folder(posix_file_ops(), model.folder);
-  if (!folder.has(run_config_name)) {
-    throw Error(Exit::usage, model.folder + ": does not say what it was validated on",
-                "name the text: --text FILE or --data SHARDS");
-  }
-  const Config config = parse_config(folder.text(run_config_name), model.folder + "/" + run_config_name, {});
+  const Config config = config_of(model, "validated on", "name the text: --text FILE or --data SHARDS");
   return config.data.validation.empty() ? config.data.train : config.data.validation;
 }
 
@@ -110,20 +115,25 @@ void write_logits(const EvalOptions& options, const OpenModel& model, Backend& b
   if (!out) throw Error(Exit::io, options.logits + ": cannot be written");
 }
 
-std::string table(const Evaluation& e, const std::string& model, const std::string& data) {
-  std::string text = fmt::format("{} on {}: {} tokens, {} bytes\n", model, data, e.tokens, e.bytes);
-  for (const auto& [name, value] : fields(e)) {
-    const bool count = name == "tokens" || name == "bytes" || name == "characters";
-    text += fmt::format("  {:<22} {:>10.{}f}\n", name, value, count ? 0 : 4);
+std::vector<EvalText> texts_of(const EvalOptions& options, const OpenModel& model, int threads,
+                               const TemporaryFolder& temporary) {
+  std::vector<EvalText> texts;
+  if (!options.text.empty()) {
+    const std::vector<std::int32_t> tokens = tokens_of(model, read_text(options.text), threads);
+    texts.push_back({options.text, {temporary.path() + "/text.bin"}});
+    TokenFileWriter writer(texts[0].paths[0], model.published.model.vocabulary, model.tokenizer->end_of_text(),
+                           model.tokenizer->hash());
+    writer.append(tokens);
+    writer.finish();
+    return texts;
   }
-  text += "  calibration: share of tokens, confidence, accuracy\n";
-  for (const CalibrationBin& bin : e.calibration) {
-    if (bin.count == 0) continue;
-    const double n = static_cast<double>(bin.count);
-    text += fmt::format("    {:6.2f} %   {:.3f}   {:.3f}\n", 100 * n / static_cast<double>(e.tokens),
-                        bin.confidence_sum / n, static_cast<double>(bin.correct) / n);
-  }
-  return text;
+  const auto add = [&](const std::vector<std::string>& patterns) {
+    std::vector<std::string> paths = find_token_files(patterns, "validation");
+    texts.push_back({fmt::format("{}", fmt::join(paths, ", ")), std::move(paths)});
+  };
+  if (options.data.empty()) add(own_validation(model));
+  for (const std::string& pattern : options.data) add({pattern});
+  return texts;
 }
 
 Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
@@ -134,50 +144,28 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
     write_logits(options, model, backend);
     return Exit::done;
   }
-  const ModelConfig& config = model.published.model;
-  TemporaryFolder temporary;
-  std::vector<std::string> paths;
-  if (!options.text.empty()) {
-    const std::vector<std::int32_t> tokens = tokens_of(model, read_text(options.text), backend.device->info().threads);
-    paths.push_back(temporary.path() + "/text.bin");
-    TokenFileWriter writer(paths.back(), config.vocabulary, model.tokenizer->end_of_text(), model.tokenizer->hash());
-    writer.append(tokens);
-    writer.finish();
-  } else {
-    paths = find_token_files(options.data.empty() ? own_validation(model) : options.data, "validation");
+  const std::int64_t context = model.published.model.context;
+  if (options.stride > context) {
+    throw Error(Exit::usage,
+                fmt::format("--stride: {} is more than the model's context of {} tokens", options.stride, context));
   }
-  // Windows of one token: a text shorter than the context is evaluated too.
-  const TokenDataset dataset(paths, 1, config.vocabulary);
-  TokenLengths lengths;
-  if (model.tokenizer) lengths = token_lengths(*model.tokenizer);
-  lengths.bytes.resize(static_cast<std::size_t>(config.vocabulary));
-  lengths.special.resize(static_cast<std::size_t>(config.vocabulary));
-  lengths.characters.resize(static_cast<std::size_t>(config.vocabulary));
-
-  const std::int64_t B = std::max<std::int64_t>(1, 2048 / config.context);
-  Gpt gpt(config, *backend.ops, *backend.device, B, config.context, Pass::inference, model.numerics);
-  Head head(config, model.published.head, *backend.ops, *backend.device, B * config.context, model.numerics);
-  const Arena inputs(*backend.device, evaluation_plan(B, config.context));
-  SequentialWindows windows(dataset, config.context, B, options.tokens, config.vocabulary);
-  Job job(invocation.console, "evaluating", "tokens");
-  const Evaluation result = evaluate(gpt, head, *backend.device, model.weights, windows, lengths, inputs,
-                                     [&](std::int64_t done, std::int64_t total) {
-                                       job.update(done, total);
-                                       return !invocation.stop_requested();
-                                     });
-  job.finish();
-  if (!result.complete) throw Error(Exit::stopped, "eval: stopped on request");
-  const std::string data = options.text.empty() ? fmt::format("{}", fmt::join(paths, ", ")) : options.text;
+  TemporaryFolder temporary;
+  const std::vector<EvalText> texts = texts_of(options, model, backend.device->info().threads, temporary);
+  if (options.forcing.asked)
+    return show_teacher_forcing(options.forcing, model, backend, texts, options.json, invocation);
+  std::vector<std::string> training;
+  if (options.by_frequency) {
+    const Config config = config_of(model, "trained on", "leave out --by-frequency");
+    training = find_token_files(config.data.train, "train");
+  }
+  Evaluator evaluator(model, backend, invocation, options.tokens, options.stride);
+  if (!training.empty()) evaluator.count_training(training);
+  const EvalResults results = evaluator.evaluate_all(texts);
+  const EvalReading reading{model.folder, context, options.stride == 0 ? context : options.stride};
   if (options.json) {
-    nlohmann::ordered_json out{{"model", model.folder}, {"data", data}, {"context", config.context}};
-    for (const auto& [name, value] : fields(result)) out[name] = value;
-    for (const CalibrationBin& bin : result.calibration) {
-      out["calibration"].push_back(
-          {{"count", bin.count}, {"correct", bin.correct}, {"confidence_sum", bin.confidence_sum}});
-    }
-    print(out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    print(eval_json(reading, results).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   } else {
-    print(table(result, model.folder, data));
+    print(eval_table(reading, results));
   }
   return Exit::done;
 }
@@ -189,15 +177,24 @@ void add_eval(CLI::App& app, Invocation& invocation) {
   auto o = std::make_shared<EvalOptions>();
   verb->add_option("RUN", o->model, "A run, a checkpoint, or a Hugging Face GPT-2 folder")->required();
   CLI::Option* data =
-      verb->add_option("--data", o->data, "Token shards, globs or folders; none: the run's own validation text")
+      verb->add_option("--data", o->data,
+                       "Token shards, a glob or a folder; again for another text; none: the run's own validation text")
           ->allow_extra_args(false);
   verb->add_option("--text", o->text, "A text file")->excludes(data);
-  verb->add_option("--tokens", o->tokens, "Look at this many tokens at most; 0: all")
+  verb->add_option("--tokens", o->tokens, "Look at this many tokens of each text at most; 0: all")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 50));
+  verb->add_option("--stride", o->stride,
+                   "Let windows slide by this many tokens, so that each is predicted from a longer context; 0: windows "
+                   "do not overlap")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 50));
+  verb->add_flag("--by-frequency", o->by_frequency,
+                 "Also loss by how often the training text has a token; reads the run's training shards once");
   verb->add_option("--logits", o->logits,
                    "Write the logits of the first window of --text to this safetensors file, and nothing else");
   o->device.add_to(*verb);
+  o->forcing.add_to(*verb);
   verb->add_flag("--json", o->json, "Print JSON");
   verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return evaluate_model(*o, invocation); }; });
 }

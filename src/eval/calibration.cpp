@@ -37,4 +37,19 @@ CalibrationError calibration_error(std::span<const CalibrationBin> bins) {
   return error;
 }
 
+std::vector<CalibrationBin> equal_mass_bins(std::vector<Prediction> predictions, std::size_t bins) {
+  std::stable_sort(predictions.begin(), predictions.end(),
+                   [](const Prediction& a, const Prediction& b) { return a.confidence < b.confidence; });
+  std::vector<CalibrationBin> made(bins);
+  std::size_t i = 0;
+  for (std::size_t b = 0; b < bins; ++b) {
+    for (const std::size_t end = (b + 1) * predictions.size() / bins; i < end; ++i) {
+      ++made[b].count;
+      made[b].correct += predictions[i].correct ? 1 : 0;
+      made[b].confidence_sum += static_cast<double>(predictions[i].confidence);
+    }
+  }
+  return made;
+}
+
 }  // namespace nll

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace nll {
 
@@ -25,5 +26,14 @@ struct CalibrationError {
   double rms_ce = 0;  // root of the mean square over predictions
 };
 CalibrationError calibration_error(std::span<const CalibrationBin> bins);
+
+struct Prediction {
+  float confidence = 0;
+  bool correct = false;
+};
+// Adaptive bins: the predictions in the order of their confidence, equal ones in the order given, cut into `bins` parts
+// of equal count (bin b ends before prediction floor((b + 1) n / bins)). Fewer predictions than bins leave bins empty.
+// calibration_error() of them is the adaptive error (Nixon et al., 2019).
+std::vector<CalibrationBin> equal_mass_bins(std::vector<Prediction> predictions, std::size_t bins);
 
 }  // namespace nll

@@ -40,6 +40,7 @@ TokenLengths token_lengths(const Tokenizer& tokenizer) {
     lengths.special.push_back(special ? 1 : 0);
     lengths.characters.push_back(special ? 0 : static_cast<std::int32_t>(count_characters(bytes)));
   }
+  lengths.classes = token_classes(tokenizer);
   return lengths;
 }
 
@@ -53,7 +54,7 @@ ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context) {
 
 Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
                     const TokenLengths& lengths, const Arena& inputs,
-                    const std::function<bool(std::int64_t, std::int64_t)>& progress) {
+                    const std::function<bool(std::int64_t, std::int64_t)>& progress, const TokenObserver& observe) {
   HostStatistics statistics(static_cast<std::size_t>(inputs[tokens_slot].size()));
 
   Score score(lengths);
@@ -68,7 +69,10 @@ Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weig
     const Tensor hidden = gpt.forward(weights, tokens);
     statistics.download(device, head.score(hidden, targets, weights.wte, true));
     for (std::size_t i = 0; i < static_cast<std::size_t>(N); ++i) {
-      if (batch.targets[i] != ignore_index) score.add(statistics.token(i, batch.targets[i]));
+      if (batch.targets[i] == ignore_index) continue;
+      const ScoredToken token = statistics.token(i, batch.targets[i]);
+      score.add(token);
+      if (observe) observe(token, static_cast<std::int64_t>(i) % T + 1);
     }
     if (progress && !progress(score.tokens(), windows.targets())) {
       complete = score.tokens() == windows.targets();
@@ -102,6 +106,14 @@ std::vector<std::pair<std::string, double>> fields(const Evaluation& e) {
                            {"tokens", static_cast<double>(e.tokens)},
                            {"bytes", static_cast<double>(e.bytes)},
                            {"characters", static_cast<double>(e.characters)}});
+  return list;
+}
+
+std::vector<std::pair<std::string, double>> class_fields(const Evaluation& e) {
+  std::vector<std::pair<std::string, double>> list;
+  for (const ClassLoss& of : e.classes) {
+    if (of.tokens > 0) list.emplace_back("loss_" + of.name, of.loss());
+  }
   return list;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/eval/calibration.h"
+#include "src/eval/token_class.h"
 #include "src/model/gpt.h"
 #include "src/model/head.h"
 #include "src/text/loader.h"
@@ -17,6 +18,7 @@
 namespace nll {
 
 class SequentialWindows;
+struct ScoredToken;
 
 // What a target token counts as. Special tokens have 0 bytes. Ids beyond these tables (a model whose vocabulary is
 // larger than its tokenizer's) count as special.
@@ -24,6 +26,7 @@ struct TokenLengths {
   std::vector<std::int32_t> bytes;       // of each id
   std::vector<std::uint8_t> special;     // 1 for special tokens
   std::vector<std::int32_t> characters;  // code points that begin in the token
+  TokenClasses classes{};                // empty without a tokenizer: no loss by class
 };
 TokenLengths token_lengths(const Tokenizer& tokenizer);
 
@@ -38,20 +41,26 @@ struct Evaluation {
   std::array<CalibrationBin, 15> calibration{};
   bool complete = true;                         // false: stopped before the end
   double ece_10_bins = 0, mce = 0, rms_ce = 0;  // mce and rms_ce with 15 bins
+  std::vector<ClassLoss> classes{};             // in the order of ClassScore::losses()
 };
 
 // Device memory for one batch of tokens and targets.
 ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context);
+
+// Called with every target in the order of the text; `seen`: the tokens of the context that it was predicted from.
+using TokenObserver = std::function<void(const ScoredToken& token, std::int64_t seen)>;
 
 // Scores everything `windows` gives; `inputs` is an arena of evaluation_plan for its largest batch. `progress(done,
 // total)` is called after each batch; returning false stops there and the result says complete = false. Throws
 // Error(bad_data) where there is nothing to score.
 Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
                     const TokenLengths& lengths, const Arena& inputs,
-                    const std::function<bool(std::int64_t, std::int64_t)>& progress);
+                    const std::function<bool(std::int64_t, std::int64_t)>& progress, const TokenObserver& observe = {});
 
 // The numbers by their names in metrics.jsonl and `nll eval --json`, in the order to print them. What is not defined
 // (bits per byte of text without bytes) is left out.
 std::vector<std::pair<std::string, double>> fields(const Evaluation& evaluation);
+// loss_<class> of the classes that have tokens, for metrics.jsonl.
+std::vector<std::pair<std::string, double>> class_fields(const Evaluation& evaluation);
 
 }  // namespace nll

@@ -16,6 +16,7 @@ void Score::add(const ScoredToken& token) {
     bytes_ += lengths_.bytes[id];
     characters_ += lengths_.characters[id];
   }
+  classes_.add(token.target, nll);
   correct_ += correct ? 1 : 0;
   top5_ += token.rank <= 5 ? 1 : 0;
   entropy_ += token.entropy;
@@ -50,6 +51,7 @@ Evaluation Score::evaluation() const {
   e.mce = error.mce;
   e.rms_ce = error.rms_ce;
   e.ece_10_bins = calibration_error(bins10_).ece;
+  e.classes = classes_.losses();
   return e;
 }
 

@@ -19,7 +19,7 @@ struct ScoredToken {
 
 class Score {
  public:
-  explicit Score(const TokenLengths& lengths) : lengths_(lengths) {}
+  explicit Score(const TokenLengths& lengths) : lengths_(lengths), classes_(lengths.classes) {}
   void add(const ScoredToken& token);
   std::int64_t tokens() const { return tokens_; }
   Evaluation evaluation() const;  // complete = true
@@ -30,6 +30,7 @@ class Score {
   double nll_ = 0, text_nll_ = 0, entropy_ = 0, brier_ = 0;
   std::array<CalibrationBin, 15> bins_{};
   std::array<CalibrationBin, 10> bins10_{};
+  ClassScore classes_;
 };
 
 }  // namespace nll

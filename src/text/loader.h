@@ -30,17 +30,20 @@ class Loader {
 };
 
 // Windows one after the other for evaluation: every token but each file's first is the target of exactly one position;
-// the tail of the last window is ignore_index. Stops after `token_limit` targets (0: all).
+// the tail of the last window is ignore_index. Stops after `token_limit` targets (0: all). With a `stride` in [1,
+// context) windows slide: each begins `stride` tokens after the one before it and only the targets that no window had
+// before it are asked for (the others are ignore_index), so that from the second window of a file on each target has at
+// least context - stride tokens before it. Stride 0 is the context: windows do not overlap.
 class SequentialWindows {
  public:
   SequentialWindows(const TokenDataset& dataset, std::int64_t context, std::int64_t sequences, std::int64_t token_limit,
-                    std::int64_t vocabulary);
+                    std::int64_t vocabulary, std::int64_t stride = 0);
   bool next(Batch& batch);       // false at the end; a last batch may have fewer sequences
   std::int64_t targets() const;  // in all
 
  private:
   const TokenDataset& dataset_;
-  std::int64_t context_, sequences_, limit_, vocabulary_, file_ = 0, position_ = 0, served_ = 0;
+  std::int64_t context_, sequences_, limit_, vocabulary_, stride_, file_ = 0, position_ = 0, served_ = 0;
 };
 
 }  // namespace nll

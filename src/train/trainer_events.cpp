@@ -144,6 +144,7 @@ bool Trainer::validate() {
   // "tokens" of an event are training tokens; those that were scored have their own name.
   for (const auto& [name, value] : fields(result))
     event.values.emplace_back(name == "tokens" ? "scored_tokens" : name, value);
+  for (const auto& [name, value] : class_fields(result)) event.values.emplace_back(name, value);
   std::vector<double> counts, correct, confidence_sums;
   for (const CalibrationBin& bin : result.calibration) {
     counts.push_back(static_cast<double>(bin.count));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -79,6 +80,44 @@ TEST(Calibration, OfNoPredictionsIsZero) {
   const std::array<CalibrationBin, 15> bins{};
   EXPECT_EQ(calibration_error(bins).ece, 0);
   EXPECT_EQ(calibration_error(bins).rms_ce, 0);
+}
+
+TEST(Calibration, EqualMassBinsHoldEquallyManyInOrderOfConfidence) {
+  std::vector<Prediction> predictions;
+  for (std::size_t i = confidences.size(); i > 0; --i)  // from the last to the first: the order is the confidences'
+    predictions.push_back({static_cast<float>(confidences[i - 1]), correct[i - 1] != 0});
+  const std::vector<CalibrationBin> bins = equal_mass_bins(predictions, 7);
+  ASSERT_EQ(bins.size(), 7u);
+  const std::vector<Filled> expected = {{0, 2, 0, 0.03125}, {1, 2, 0.5, 0.140625}, {2, 2, 0.5, 0.3125},
+                                        {3, 2, 1, 0.5625},  {4, 2, 0.5, 0.65625},  {5, 2, 0.5, 0.890625},
+                                        {6, 2, 1, 1}};
+  double ece = 0;
+  for (const Filled& f : expected) {
+    EXPECT_EQ(bins[f.bin].count, f.count) << f.bin;
+    EXPECT_EQ(bins[f.bin].accuracy(), f.accuracy) << f.bin;
+    EXPECT_EQ(bins[f.bin].confidence(), f.confidence) << f.bin;
+    ece += std::abs(f.accuracy - f.confidence) / 7;
+  }
+  EXPECT_DOUBLE_EQ(calibration_error(bins).ece, ece);
+}
+
+TEST(Calibration, EqualMassBinsDifferByOneAtMostAndLoseNothing) {
+  for (std::size_t n = 0; n <= 40; ++n) {
+    const std::vector<Prediction> same(n, {0.5f, true});
+    std::int64_t all = 0, least = 1000, most = 0;
+    for (const CalibrationBin& bin : equal_mass_bins(same, 15)) {
+      all += bin.count;
+      least = std::min(least, bin.count);
+      most = std::max(most, bin.count);
+    }
+    EXPECT_EQ(all, static_cast<std::int64_t>(n));
+    EXPECT_LE(most - least, 1) << n;
+  }
+}
+
+TEST(Calibration, OneEqualMassBinIsTheGapOfTheMeans) {
+  const std::vector<CalibrationBin> bins = equal_mass_bins({{0.25f, true}, {0.75f, false}, {0.5f, false}}, 1);
+  EXPECT_DOUBLE_EQ(calibration_error(bins).ece, 0.5 - 1.0 / 3);
 }
 
 }  // namespace

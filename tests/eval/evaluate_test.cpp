@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "src/eval/breakdown.h"
 #include "src/text/loader.h"
 #include "tests/model/reference.h"
 #include "tests/model/rig.h"
@@ -52,12 +53,12 @@ struct Bench {
     }
   }
   Evaluation evaluate(std::int64_t limit = 0, const std::function<bool(std::int64_t, std::int64_t)>& progress = {},
-                      std::int64_t sequences = B) {
+                      std::int64_t sequences = B, std::int64_t stride = 0, const TokenObserver& observe = {}) {
     Gpt gpt(rig.model, rig.ops, rig.device, sequences, T, Pass::inference);
     Head head(rig.model, rig.head, rig.ops, rig.device, sequences * T);
-    SequentialWindows windows(*dataset, T, sequences, limit, V);
+    SequentialWindows windows(*dataset, T, sequences, limit, V, stride);
     return nll::evaluate(gpt, head, rig.device, rig.w, windows, lengths,
-                         Arena(rig.device, evaluation_plan(sequences, T)), progress);
+                         Arena(rig.device, evaluation_plan(sequences, T)), progress, observe);
   }
   // The same in double, straight from the texts: windows of T targets one after the other, in each file on its own.
   Evaluation reference() {
@@ -183,6 +184,109 @@ TEST(Evaluate, KeepsToTheTokenLimit) {
   EXPECT_EQ(last_done, 20);
   EXPECT_EQ(last_total, 20);
   EXPECT_TRUE(e.complete);
+}
+
+TEST(Evaluate, ObserverSeesEveryTargetAndItsContext) {
+  Bench bench({random_tokens(10, 15, V), random_tokens(11, 4, V)});
+  double nll = 0;
+  Tokens targets;
+  std::vector<std::int64_t> seen;
+  const Evaluation e = bench.evaluate(0, {}, B, 0, [&](const ScoredToken& token, std::int64_t context) {
+    nll -= token.logp;
+    targets.push_back(token.target);
+    seen.push_back(context);
+  });
+  Tokens expected(bench.texts[0].begin() + 1, bench.texts[0].end());
+  expected.insert(expected.end(), bench.texts[1].begin() + 1, bench.texts[1].end());
+  EXPECT_EQ(targets, expected);
+  EXPECT_EQ(seen, (std::vector<std::int64_t>{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 1, 2, 1, 2, 3}));
+  EXPECT_DOUBLE_EQ(e.loss, nll / 17);
+}
+
+TEST(Evaluate, ABreakdownAddsUpToTheEvaluation) {
+  Bench bench({random_tokens(12, 80, V), random_tokens(13, 30, V)});
+  std::vector<std::int64_t> counts(V);
+  for (std::size_t id = 0; id < counts.size(); ++id) counts[id] = static_cast<std::int64_t>(id * id);
+  Breakdown breakdown(bench.lengths, 18, counts);
+  const Evaluation e = bench.evaluate(
+      0, {}, B, 0, [&](const ScoredToken& token, std::int64_t context) { breakdown.add(token, context); });
+  // Sums of up to 108 losses in other orders.
+  const double nll = e.loss * static_cast<double>(e.tokens), rounding = 108 * 0x1p-52 * nll;
+  std::int64_t tokens = 0, bytes = 0;
+  double sum = 0, text = 0;
+  for (const DocumentLoss& document : breakdown.documents()) {
+    tokens += document.tokens;
+    bytes += document.bytes;
+    sum += document.nll;
+    text += document.text_nll;
+  }
+  EXPECT_EQ(tokens, e.tokens);
+  EXPECT_EQ(bytes, e.bytes);
+  EXPECT_NEAR(sum, nll, rounding);
+  EXPECT_NEAR(text / std::log(2.0) / static_cast<double>(bytes), e.bits_per_byte, 108 * 0x1p-52 * e.bits_per_byte);
+  for (const auto& buckets : {breakdown.by_position(), breakdown.by_frequency()}) {
+    tokens = 0;
+    sum = 0;
+    for (const LossBucket& bucket : buckets) {
+      tokens += bucket.tokens;
+      sum += bucket.nll;
+    }
+    EXPECT_EQ(tokens, e.tokens);
+    EXPECT_NEAR(sum, nll, rounding);
+  }
+  std::int64_t predictions = 0, correct = 0;
+  for (const CalibrationBin& bin : breakdown.equal_mass_calibration()) {
+    predictions += bin.count;
+    correct += bin.correct;
+  }
+  EXPECT_EQ(predictions, e.tokens);
+  EXPECT_DOUBLE_EQ(static_cast<double>(correct) / static_cast<double>(predictions), e.accuracy);
+}
+
+TEST(Evaluate, SlidingWindowsScoreEachTargetOnceAfterAtLeastContextLessStrideTokens) {
+  for (std::int64_t stride = 1; stride <= T; ++stride) {
+    for (const std::int64_t limit : {0, 1, 5, 6, 7, 21}) {
+      Bench bench({random_tokens(14, 25, V), random_tokens(15, 2, V), random_tokens(16, 7, V)});
+      Tokens targets, expected;
+      std::vector<std::int64_t> seen;
+      const Evaluation e = bench.evaluate(limit, {}, B, stride, [&](const ScoredToken& token, std::int64_t context) {
+        targets.push_back(token.target);
+        seen.push_back(context);
+      });
+      std::vector<std::int64_t> least;
+      for (const Tokens& text : bench.texts) {
+        for (std::size_t i = 1; i < text.size(); ++i) {
+          expected.push_back(text[i]);
+          least.push_back(std::min<std::int64_t>(static_cast<std::int64_t>(i), T - stride + 1));
+        }
+      }
+      if (limit > 0) expected.resize(static_cast<std::size_t>(limit));
+      ASSERT_EQ(targets, expected) << stride << " " << limit;
+      EXPECT_EQ(e.tokens, static_cast<std::int64_t>(expected.size()));
+      for (std::size_t i = 0; i < seen.size(); ++i) {
+        EXPECT_GE(seen[i], least[i]) << stride << " " << limit << " " << i;
+        EXPECT_LE(seen[i], T);
+      }
+    }
+  }
+}
+
+TEST(Evaluate, StrideOneScoresEachTokenAfterItsWholeContext) {
+  Bench bench({random_tokens(17, 20, V)});
+  std::vector<double> found;
+  bench.evaluate(0, {}, B, 1, [&](const ScoredToken& token, std::int64_t) { found.push_back(token.logp); });
+  const std::vector<float> stored = bench.rig.download(bench.rig.weights);
+  const std::vector<double> weights(stored.begin(), stored.end());
+  const Reference model{bench.rig.model, bench.rig.table};
+  const Tokens& text = bench.texts[0];
+  ASSERT_EQ(found.size(), text.size() - 1);
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    const auto at = [&](std::size_t j) { return text.begin() + static_cast<std::ptrdiff_t>(j); };
+    const std::size_t begin = i > T ? i - T : 0;
+    const std::vector<ReferenceToken> scored =
+        model.score(weights, Tokens(at(begin), at(i)), Tokens(at(begin + 1), at(i + 1)), 1);
+    EXPECT_NEAR(found[i - 1], scored.back().logp, tolerance) << i;
+  }
 }
 
 TEST(TokenLengths, SumToTheBytesAndCharactersOfTheText) {

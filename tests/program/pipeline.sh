@@ -21,10 +21,21 @@ done
 "$NLL" verify run > verify.txt || fail "verify"
 grep -q intact verify.txt || fail "verify does not say intact"
 "$NLL" eval run --json > eval.json || fail "eval"
-for key in loss perplexity bits_per_byte bits_per_character accuracy entropy ece; do
+for key in loss perplexity bits_per_byte bits_per_character accuracy entropy ece adaptive_ece classes by_position documents; do
   grep -q "\"$key\"" eval.json || fail "eval --json has no $key"
 done
 "$NLL" eval run --text corpus.txt > eval.txt && grep -q bits_per_byte eval.txt || fail "eval --text"
+grep -q '^    function words' eval.txt || fail "eval shows no loss by class"
+[ "$(awk '{ if (length($0) > 80 && NR > 1) print }' eval.txt | wc -l)" = 0 ] || fail "a line of eval is wider than 80 columns"
+"$NLL" eval run --data data/validation_00000.bin --data data/train_00000.bin --tokens 300 --stride 16 --by-frequency \
+  > eval.txt || fail "eval of two texts"
+grep -q ' total$' eval.txt && grep -q 'times in training text' eval.txt || fail "eval of two texts shows no total"
+grep -q '"loss_function_words"' run/metrics.jsonl || fail "a validation event has no loss by class"
+"$NLL" eval run --teacher-forcing --windows 4 --json > forcing.json 2> forcing.log || { cat forcing.log; fail "eval --teacher-forcing"; }
+for key in equality causality ratio exposure_bias; do
+  grep -q "\"$key\"" forcing.json || fail "eval --teacher-forcing has no $key"
+done
+grep -q '"passed": true' forcing.json || fail "eval --teacher-forcing has no verdict"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > one.txt 2> sample.log || fail "sample"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > two.txt 2> /dev/null
 cmp one.txt two.txt || fail "the same seed gave another sample"
@@ -35,7 +46,7 @@ printf 'The old' | "$NLL" sample run - --max-tokens 24 --seed 3 2> /dev/null | c
 
 # Evaluation while training and `nll eval` of the same tokens agree, up to the rounding of another batch size.
 trained=$(grep '"validation"' run/metrics.jsonl | tail -n 1 | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
-evaluated=$("$NLL" eval run --tokens 512 --json | grep '"loss"' | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
+evaluated=$("$NLL" eval run --tokens 512 --json | grep -m 1 '"loss"' | sed -E 's/.*"loss": ?([0-9.]+).*/\1/')
 awk -v a="$trained" -v b="$evaluated" 'BEGIN { d = a - b; exit !(a > 0 && d * d < 1e-10 * a * a) }' ||
   fail "validation loss $trained while training, $evaluated by eval"
 
