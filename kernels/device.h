@@ -127,6 +127,8 @@ struct Backend {
   ~Backend();
 };
 Backend make_backend(const std::string& kind, const BackendOptions& options = {});
+// What this build has: "cpu", or "cpu, cuda".
+std::string backends();
 // How "cuda" is made. A build with CUDA knows; a program that runs the CUDA kernels on the host says so here.
 using BackendFactory = Backend (*)(const BackendOptions&);
 void set_cuda_backend(BackendFactory factory);

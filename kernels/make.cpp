@@ -29,6 +29,8 @@ BackendFactory cuda_factory = cuda::make_cuda_backend;
 
 void set_cuda_backend(BackendFactory factory) { cuda_factory = factory; }
 
+std::string backends() { return cuda_factory == nullptr ? "cpu" : "cpu, cuda"; }
+
 Backend make_backend(const std::string& kind, const BackendOptions& options) {
   const bool automatic = kind == "auto";
   if ((automatic && cuda::cuda_usable(nullptr)) || (kind == "cuda" && cuda_factory != nullptr)) {

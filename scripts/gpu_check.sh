@@ -219,6 +219,10 @@ evaluation() {
     timed "$nll" sample cpu "1. The old" --device "$device" --max-tokens 60 --seed 5 > "sample_$where.txt"
   done
   cmp sample_one.txt sample_two.txt
+  # The parallel pass is step-by-step decoding, and causal; it fails by itself where it is not.
+  for where in fp32 "${half[@]}"; do
+    timed "$nll" eval cpu --teacher-forcing --windows 4 --device "$device" --precision "$where"
+  done
   sed -nE 's/^  "loss": ?([0-9.e+-]+).*/\1/p' eval_cpu.json "eval_$device.json" | awk '
     { loss[NR] = $1 } END {
       d = loss[1] - loss[2]; if (d < 0) d = -d
@@ -274,7 +278,7 @@ part repeat 30 repeat
 part graphs 30 graphs
 part resume 30 resume
 part move_cpu_gpu_cpu 30 move
-part evaluation 30 evaluation
+part evaluation 40 evaluation
 part memcheck 60 sanitizer memcheck
 part racecheck 60 sanitizer racecheck
 small=(--model "$work/model.json" --batch 4 --context 128 --steps 3)

@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   try {
     CLI::App app{"nll trains GPTs from scratch by minimising the cross-entropy of the next token."};
     app.name("nll");
-    app.set_version_flag("--version", NLL_VERSION);
+    app.set_version_flag("--version", "nll " NLL_VERSION " (" + nll::backends() + ")");
     app.require_subcommand(1);
     for (auto add : {nll::add_tokenize, nll::add_train, nll::add_eval, nll::add_sample, nll::add_report, nll::add_plan,
                      nll::add_verify, nll::add_bench, nll::add_config}) {
