@@ -1,11 +1,14 @@
 // Writes the first inputs of the fuzz targets that need binary or long ones: write_seeds FOLDER makes
 // FOLDER/{safetensors,shards,tokenizer,manifest}/. The configs of the checkout are the seeds of the config target.
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/text/token_files.h"
@@ -65,6 +68,18 @@ void write_safetensors(const fs::path& folder) {
   append(input, std::uint64_t{48} << 8);  // two tensors of 24 bytes follow the header
   input += nll::make_safetensors_header({{"wte.weight", tensor}, {"wpe.weight", tensor}}, {{"format", "pt"}});
   write(folder / "two_tensors", input);
+  // Every type, those that nll knows and does not read too.
+  std::string types;
+  int end = 0;
+  for (const auto& [name, bytes] :
+       {std::pair{"F64", 8}, {"I64", 8}, {"I16", 2}, {"I8", 1}, {"BOOL", 1}, {"U64", 8}, {"U32", 4}, {"U16", 2}}) {
+    types += fmt::format(R"({}"{}":{{"dtype":"{}","shape":[3],"data_offsets":[{},{}]}})", end == 0 ? "{" : ",", name,
+                         name, end, end + 3 * bytes);
+    end += 3 * bytes;
+  }
+  input.clear();
+  append(input, static_cast<std::uint64_t>(end) << 8);
+  write(folder / "all_types", input + types + "}");
 }
 
 }  // namespace
