@@ -97,6 +97,8 @@ class Device {
   // run once before (the first run of an op may allocate and choose algorithms), uses no host memory and does not wait.
   // On a CPU a recording calls `work`.
   virtual std::unique_ptr<Recording> record(std::function<void()> work) = 0;
+  // The cudaStream_t of a GPU's queue, for a library that queues work of its own (NCCL); nullptr: there is none.
+  virtual void* queue() const { return nullptr; }
 };
 
 struct Ops;

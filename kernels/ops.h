@@ -19,6 +19,9 @@
 namespace nll {
 
 enum class Into { write, add };
+// In which order the parts of many ranks are added: ((0 + 1) + 2) + 3 ..., or (0 + 1) + (2 + 3) ..., the tree whose
+// left half is the largest power of two.
+enum class SumOrder { sequence, tree };
 
 // Inverted dropout whose mask is a function of (seed, stream, row, column), so backward makes it again and nothing is
 // stored. Element (i, c) of a (N, C) tensor uses word w = (first_row + i) * C + c of (seed, stream), which is
@@ -146,8 +149,15 @@ struct Ops {
   virtual void convert(Tensor to, Tensor from) = 0;
   // guard (1) (+)= 0 where all values are finite, NaN otherwise. One that is NaN stays so.
   virtual void find_nonfinite(Tensor guard, Into into, Tensor values) = 0;
-  // norm (1) = sqrt(sum of squares), in a fixed order that depends on n only; non-finite where any element is.
-  virtual void global_norm(Tensor norm, Tensor gradients) = 0;
+  // to += from, FP32.
+  virtual void add(Tensor to, Tensor from) = 0;
+  // sum (n) FP32 = parts (R,n) added up in `order` in FP32; parts FP32 or BF16. sum is none of them.
+  virtual void sum_parts(Tensor sum, Tensor parts, SumOrder order) = 0;
+  // sums (ceil(n / norm_block)) f64 = sum of squares of each norm_block elements of values (n).
+  static constexpr std::int64_t norm_block = 4096;
+  virtual void square_sums(Tensor sums, Tensor values) = 0;
+  // norm (1) = sqrt of the sum of sums (n) f64, in a fixed order that depends on n only; non-finite where any is.
+  virtual void norm(Tensor norm, Tensor sums) = 0;
   // Decides about the update that follows, from `norm` (1) of the gradients as they are (loss scale and all) and
   // `guard` (1). Finite: updates += 1, and the factors of adamw are set. Not finite: state.norm is not finite, and
   // adamw does nothing. state: one UpdateState.

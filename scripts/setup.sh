@@ -23,11 +23,14 @@ build  libcli11-dev             module  CLI11
 build  libpcre2-dev             module  libpcre2-8
 build  libxxhash-dev            module  libxxhash
 build  libgtest-dev             module  gtest
+build  libopenmpi-dev           command mpicc
+build  openmpi-bin              command mpirun
 build  libboost-context-dev     header  boost/context/detail/fcontext.hpp
 test   clang                    command clang++
 test   libclang-rt-dev          fuzzer  -
 test   clang-format             command clang-format
 test   strace                   command strace
+test   iproute2                 command ip
 corpus bible-kjv                command bible
 corpus bible-kjv-text           command bible
 page   chromium                 command chromium

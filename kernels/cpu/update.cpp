@@ -9,7 +9,6 @@
 namespace nll::cpu {
 namespace {
 
-constexpr std::int64_t norm_block = 1 << 16;
 // Gradients times a larger loss scale leave FP16's range.
 constexpr float largest_loss_scale = 1 << 24;
 
@@ -18,22 +17,61 @@ UpdateState& update_state(const Tensor& state) {
   return *static_cast<UpdateState*>(state.data());
 }
 
+// SumOrder::tree of `count` values `stride` apart.
+float tree_sum(const float* values, std::int64_t stride, std::int64_t count) {
+  if (count == 1) return *values;
+  std::int64_t half = 1;
+  while (2 * half < count) half *= 2;
+  return tree_sum(values, stride, half) + tree_sum(values + half * stride, stride, count - half);
+}
+
 }  // namespace
 
-void CpuOps::global_norm(Tensor norm, Tensor gradients) {
-  const std::int64_t n = gradients.size(), blocks = (n + norm_block - 1) / norm_block;
-  const float* x = gradients.as<float>();
-  float* out = expect_size(norm, "norm", 1);
-  double* partials = static_cast<double*>(scratch_.shared(blocks * 8));
+void CpuOps::add(Tensor to, Tensor from) {
+  const std::int64_t n = to.size();
+  float* sum = to.as<float>();
+  const float* more = from.as<float>();
+  CHECK(from.size() == n);
+  team_->for_each_part(n, 1024, [&](Range part, int) {
+    for (std::int64_t i = part.begin; i < part.end; ++i) sum[i] += more[i];
+  });
+}
+
+void CpuOps::sum_parts(Tensor sum, Tensor parts, SumOrder order) {
+  const std::int64_t n = sum.size(), ranks = parts.dim(0);
+  CHECK(parts.size() == ranks * n);
+  float* out = sum.as<float>();
+  const float* in = parts.as<float>();
+  team_->for_each_part(n, 1024, [&](Range part, int) {
+    if (order == SumOrder::sequence) {
+      std::copy(in + part.begin, in + part.end, out + part.begin);
+      for (std::int64_t r = 1; r < ranks; ++r) {
+        for (std::int64_t i = part.begin; i < part.end; ++i) out[i] += in[r * n + i];
+      }
+    } else {
+      for (std::int64_t i = part.begin; i < part.end; ++i) out[i] = tree_sum(in + i, n, ranks);
+    }
+  });
+}
+
+void CpuOps::square_sums(Tensor sums, Tensor values) {
+  const std::int64_t n = values.size(), blocks = (n + norm_block - 1) / norm_block;
+  const float* x = values.as<float>();
+  CHECK(sums.size() == blocks);
+  double* out = sums.as<double>();
   team_->for_each_part(blocks, 1, [&](Range part, int) {
     for (std::int64_t block = part.begin; block < part.end; ++block) {
       const std::int64_t begin = block * norm_block;
-      partials[block] = rows_.sum_of_squares(x + begin, std::min(norm_block, n - begin));
+      out[block] = rows_.sum_of_squares(x + begin, std::min(norm_block, n - begin));
     }
   });
+}
+
+void CpuOps::norm(Tensor norm, Tensor sums) {
+  const double* x = sums.as<double>();
   double sum = 0;
-  for (std::int64_t block = 0; block < blocks; ++block) sum += partials[block];
-  *out = static_cast<float>(std::sqrt(sum));
+  for (std::int64_t block = 0; block < sums.size(); ++block) sum += x[block];
+  *expect_size(norm, "norm", 1) = static_cast<float>(std::sqrt(sum));
 }
 
 void CpuOps::convert(Tensor to, Tensor from) {

@@ -215,6 +215,28 @@ struct CudaConfig {
   }
 };
 
+struct DistConfig {
+  std::string transport = "auto", reduce = "ranks", wire = "fp32";
+  bool shard_optimizer = true, share_gpu = false;
+  std::int64_t bucket_bytes = 16 << 20, timeout_seconds = 300, check_replicas_every = 0;
+
+  void fields(Visitor& v) {
+    v.choice("transport", transport, {"auto", "mpi", "nccl"}, "between ranks; auto: nccl for GPUs, mpi for CPUs");
+    v.choice("reduce", reduce, {"ranks", "tree"},
+             "order in which gradients are added: rank by rank, or a tree over all micro-batches, whose bits do not "
+             "depend on the number of ranks (a power of two)");
+    v.choice("wire", wire, {"fp32", "bf16"}, "type of gradients between ranks; they are added in FP32");
+    v.boolean("shard_optimizer", shard_optimizer, "each rank keeps and updates its part of the moments (ZeRO-1)");
+    v.integer("bucket_bytes", bucket_bytes, between(1, std::int64_t{1} << 40), "bytes",
+              "gradients that are reduced as one: whole layers up to at least this");
+    v.integer("timeout_seconds", timeout_seconds, between(1, 1 << 30), "seconds",
+              "a rank that others wait for longer than this ends the job");
+    v.integer("check_replicas_every", check_replicas_every, at_least(0), "steps",
+              "compare the weights of all ranks this often; 0: never");
+    v.boolean("share_gpu", share_gpu, "let ranks share a GPU");
+  }
+};
+
 struct Config {
   RunConfig run;
   DataConfig data;
@@ -232,6 +254,7 @@ struct Config {
   LogConfig log;
   CpuConfig cpu;
   CudaConfig cuda;
+  DistConfig dist;
 
   void fields(Visitor& v) {
     v.section("run", run);
@@ -250,6 +273,7 @@ struct Config {
     v.section("log", log);
     v.section("cpu", cpu);
     v.section("cuda", cuda);
+    v.section("dist", dist);
   }
 };
 

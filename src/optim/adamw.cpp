@@ -14,6 +14,7 @@ ArenaPlan AdamWOptimizer::plan(const ParameterTable& table, const Numerics& nume
   plan.add("m", numerics.moments, {table.stored_elements()});
   plan.add("v", numerics.moments, {table.stored_elements()});
   plan.add("norm", DType::f32, {1});
+  plan.add("squares", DType::f64, {(table.stored_elements() + Ops::norm_block - 1) / Ops::norm_block});
   plan.add("guard", DType::f32, {1});
   plan.add("state", DType::u8, {sizeof(UpdateState)});
   return plan;
@@ -44,7 +45,8 @@ void AdamWOptimizer::set_state(const UpdateState& state) {
 
 void AdamWOptimizer::update(Tensor weights, Tensor rounded, Tensor gradients) {
   const Tensor norm = arena_[norm_];
-  ops_.global_norm(norm, gradients);
+  ops_.square_sums(arena_[squares_], gradients);
+  ops_.norm(norm, arena_[squares_]);
   ops_.begin_update(state(), norm, guard(), settings_);
   for (const DecaySpan& span : spans_) {
     const std::int64_t n = span.end - span.begin;

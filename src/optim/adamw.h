@@ -43,7 +43,7 @@ class AdamWOptimizer {
   std::vector<DecaySpan> spans_;
   Ops& ops_;
   Device& device_;
-  int m_ = 0, v_ = 1, norm_ = 2, guard_ = 3, state_ = 4;
+  int m_ = 0, v_ = 1, norm_ = 2, squares_ = 3, guard_ = 4, state_ = 5;
   Arena arena_;
 };
 
