@@ -106,6 +106,8 @@ struct Ops;
 struct BackendOptions {
   int threads = 0;           // CPU: 0 = one for each core this process may use
   std::string instructions;  // CPU: "" = the best this processor has, or one of those in DeviceInfo (tests run each)
+  int gpu = 0;               // GPU: which of those this process sees
+  bool share_gpu = false;    // GPU: `gpu` counts modulo their number
   bool tf32 = false;         // GPU: FP32 matrix products round their factors to TF32
   std::string attention = "auto";  // GPU: auto, own, cudnn
   std::string product_cache;       // GPU: file of the chosen matrix-product algorithms; "" = none is kept

@@ -9,7 +9,7 @@
 namespace nll::cuda {
 namespace {
 constexpr BackendFactory make_cuda_backend = nullptr;
-bool cuda_usable(std::string*) { return false; }
+bool cuda_usable(std::string*, const BackendOptions&) { return false; }
 }  // namespace
 }  // namespace nll::cuda
 #endif
@@ -33,7 +33,7 @@ std::string backends() { return cuda_factory == nullptr ? "cpu" : "cpu, cuda"; }
 
 Backend make_backend(const std::string& kind, const BackendOptions& options) {
   const bool automatic = kind == "auto";
-  if ((automatic && cuda::cuda_usable(nullptr)) || (kind == "cuda" && cuda_factory != nullptr)) {
+  if ((automatic && cuda::cuda_usable(nullptr, options)) || (kind == "cuda" && cuda_factory != nullptr)) {
     return cuda_factory(options);
   }
   if (kind == "cpu" || automatic) return cpu::make_cpu_backend(options.threads, options.instructions);

@@ -39,9 +39,13 @@ std::string cache_folder() {
   return {};
 }
 
-int fail(nll::Exit exit, const std::string& message, const std::string& hint) {
-  std::fprintf(stderr, "error: %s\n", message.c_str());
+int fail(nll::Exit exit, const std::string& message, const std::string& hint,
+         const nll::Invocation* invocation = nullptr) {
+  const bool ranked = invocation != nullptr && !invocation->rank.empty();
+  const std::string rank = ranked ? "[" + invocation->rank + "] " : "";
+  std::fprintf(stderr, "error: %s%s\n", rank.c_str(), message.c_str());
   if (!hint.empty()) std::fprintf(stderr, "hint: %s\n", hint.c_str());
+  if (ranked && invocation->abort) invocation->abort(exit);
   return static_cast<int>(exit);
 }
 
@@ -50,7 +54,8 @@ int fail(nll::Exit exit, const std::string& message, const std::string& hint) {
 int main(int argc, char** argv) {
   listen_for_signals();
   nll::Console console;
-  nll::Invocation invocation{console, [] { return stop_signals != 0; }, {argv, argv + argc}, cache_folder(), {}};
+  nll::Invocation invocation{
+      console, [] { return stop_signals != 0; }, {argv, argv + argc}, cache_folder(), std::getenv};
   try {
     CLI::App app{"nll trains GPTs from scratch by minimising the cross-entropy of the next token."};
     app.name("nll");
@@ -75,11 +80,12 @@ int main(int argc, char** argv) {
     return static_cast<int>(invocation.run());
   } catch (const nll::Error& error) {
     console.finish_live();
-    return fail(error.exit(), error.what(), error.hint());
+    return fail(error.exit(), error.what(), error.hint(), &invocation);
   } catch (const std::bad_alloc&) {
-    return fail(nll::Exit::resources, "memory: an allocation failed", "`nll plan CONFIG` shows what a run needs");
+    return fail(nll::Exit::resources, "memory: an allocation failed", "`nll plan CONFIG` shows what a run needs",
+                &invocation);
   } catch (const std::exception& bug) {
     return fail(nll::Exit::internal, std::string("internal: ") + bug.what(),
-                "this is a bug in nll; please report it with the command");
+                "this is a bug in nll; please report it with the command", &invocation);
   }
 }

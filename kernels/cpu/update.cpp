@@ -1,7 +1,7 @@
-// Gradient norm and AdamW over flat arenas.                                   Bytes: norm 4 n, AdamW 28 n
+// Sums, gradient norm and AdamW over flat arenas.            Bytes: norm 4 n, AdamW 28 n, sum of R parts 4 n (R + 1)
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/cpu/cpu_ops.h"
@@ -12,17 +12,64 @@ namespace {
 // Gradients times a larger loss scale leave FP16's range.
 constexpr float largest_loss_scale = 1 << 24;
 
+// Elements that are summed over all parts before the next: they stay in the first cache.
+constexpr std::int64_t sum_block = 1024;
+
+struct Bf16 {
+  std::uint16_t bits;
+};
+
 UpdateState& update_state(const Tensor& state) {
   CHECK(state.bytes() == static_cast<std::int64_t>(sizeof(UpdateState)));
   return *static_cast<UpdateState*>(state.data());
 }
 
-// SumOrder::tree of `count` values `stride` apart.
-float tree_sum(const float* values, std::int64_t stride, std::int64_t count) {
-  if (count == 1) return *values;
-  std::int64_t half = 1;
-  while (2 * half < count) half *= 2;
-  return tree_sum(values, stride, half) + tree_sum(values + half * stride, stride, count - half);
+float to_float(float x) { return x; }
+float to_float(Bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+
+// To nearest even; a NaN stays one. Without branches, so that loops over it are vectorised.
+Bf16 to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const bool nan = static_cast<std::int32_t>(bits & 0x7fffffff) > 0x7f800000;
+  const std::uint32_t nearest = bits + 0x7fff + (bits >> 16 & 1), quiet = bits | 0x400000;
+  return {static_cast<std::uint16_t>((nan ? quiet : nearest) >> 16)};
+}
+
+template <class T>
+void add_to(float* out, const T* in, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] += to_float(in[i]);
+}
+
+// Parts are `stride` apart; sums elements [0, n) of `ranks` of them. A tree's left half is the largest power of two.
+template <class T>
+void sum_in_order(float* out, const T* in, std::int64_t stride, std::int64_t n, std::int64_t ranks, SumOrder order) {
+  if (ranks == 1) {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = to_float(in[i]);
+    return;
+  }
+  if (ranks == 2 || order == SumOrder::sequence) {
+    for (std::int64_t i = 0; i < n; ++i) out[i] = to_float(in[i]) + to_float(in[stride + i]);
+    for (std::int64_t r = 2; r < ranks; ++r) add_to(out, in + r * stride, n);
+    return;
+  }
+  std::int64_t half = 2;
+  while (2 * half < ranks) half *= 2;
+  sum_in_order(out, in, stride, n, half, order);
+  if (ranks - half == 1) {
+    add_to(out, in + half * stride, n);
+    return;
+  }
+  float right[sum_block];
+  sum_in_order(right, in + half * stride, stride, n, ranks - half, order);
+  add_to(out, right, n);
+}
+
+template <class T>
+void sum_all(ThreadTeam& team, float* out, const T* in, std::int64_t n, std::int64_t ranks, SumOrder order) {
+  team.for_each_part(n, sum_block, [&](Range part, int) {
+    for (std::int64_t begin = part.begin; begin < part.end; begin += sum_block)
+      sum_in_order(out + begin, in + begin, n, std::min(sum_block, part.end - begin), ranks, order);
+  });
 }
 
 }  // namespace
@@ -41,17 +88,11 @@ void CpuOps::sum_parts(Tensor sum, Tensor parts, SumOrder order) {
   const std::int64_t n = sum.size(), ranks = parts.dim(0);
   CHECK(parts.size() == ranks * n);
   float* out = sum.as<float>();
-  const float* in = parts.as<float>();
-  team_->for_each_part(n, 1024, [&](Range part, int) {
-    if (order == SumOrder::sequence) {
-      std::copy(in + part.begin, in + part.end, out + part.begin);
-      for (std::int64_t r = 1; r < ranks; ++r) {
-        for (std::int64_t i = part.begin; i < part.end; ++i) out[i] += in[r * n + i];
-      }
-    } else {
-      for (std::int64_t i = part.begin; i < part.end; ++i) out[i] = tree_sum(in + i, n, ranks);
-    }
-  });
+  if (parts.type() == DType::bf16) {
+    sum_all(*team_, out, static_cast<const Bf16*>(parts.data()), n, ranks, order);
+  } else {
+    sum_all(*team_, out, parts.as<float>(), n, ranks, order);
+  }
 }
 
 void CpuOps::square_sums(Tensor sums, Tensor values) {
@@ -75,13 +116,21 @@ void CpuOps::norm(Tensor norm, Tensor sums) {
 }
 
 void CpuOps::convert(Tensor to, Tensor from) {
-  // The CPU computes in FP32 only.
   const std::int64_t n = from.size();
-  float* out = expect_size(to, "to", n);
-  const float* in = from.as<float>();
-  team_->for_each_part(n, 1024, [&](Range part, int) {
-    std::memmove(out + part.begin, in + part.begin, static_cast<std::size_t>(part.size()) * sizeof(float));
-  });
+  CHECK(to.size() == n);
+  const auto each = [&](auto* out, const auto* in, const auto& converted) {
+    team_->for_each_part(n, 1024, [out, in, converted](Range part, int) {
+      for (std::int64_t i = part.begin; i < part.end; ++i) out[i] = converted(in[i]);
+    });
+  };
+  // The CPU computes in FP32 only; BF16 is how gradients may travel between ranks.
+  if (to.type() == DType::bf16) {
+    each(static_cast<Bf16*>(to.data()), from.as<float>(), [](float x) { return to_bf16(x); });
+  } else if (from.type() == DType::bf16) {
+    each(to.as<float>(), static_cast<const Bf16*>(from.data()), [](Bf16 x) { return to_float(x); });
+  } else {
+    each(to.as<float>(), from.as<float>(), [](float x) { return x; });
+  }
 }
 
 void CpuOps::find_nonfinite(Tensor guard, Into into, Tensor values) {

@@ -56,7 +56,7 @@ struct FreeGraph {
 
 DeviceInfo CudaDevice::info() const {
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, 0), "reading the GPU's properties");
+  check(cudaGetDeviceProperties(&properties, stream_->gpu()), "reading the GPU's properties");
   std::size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "asking for free memory");
   DeviceInfo info;

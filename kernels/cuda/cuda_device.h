@@ -26,6 +26,8 @@ class CudaDevice : public Device {
   void wait(std::uint64_t mark) override;
   std::unique_ptr<Recording> record(std::function<void()> work) override;
 
+  void* queue() const override { return stream_->get(); }
+
  private:
   // A mark's event is used again for the mark this many later; who waits for the old one then waits for the new one,
   // which is later, so that nothing is missed.

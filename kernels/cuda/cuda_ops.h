@@ -53,7 +53,10 @@ class CudaOps : public Ops {
 
   void convert(Tensor to, Tensor from) override;
   void find_nonfinite(Tensor guard, Into into, Tensor values) override;
-  void global_norm(Tensor norm, Tensor gradients) override;
+  void add(Tensor to, Tensor from) override;
+  void sum_parts(Tensor sum, Tensor parts, SumOrder order) override;
+  void square_sums(Tensor sums, Tensor values) override;
+  void norm(Tensor norm, Tensor sums) override;
   void begin_update(Tensor state, Tensor norm, Tensor guard, const AdamW& settings) override;
   void adamw(Tensor w, Tensor rounded, Tensor m, Tensor v, Tensor gradients, float weight_decay, std::int64_t first,
              Tensor state, const AdamW& settings) override;

@@ -4,12 +4,12 @@
 
 namespace nll::cuda {
 
-Stream::Stream() {
-  check(cudaSetDevice(0), "choosing the GPU");
+Stream::Stream(int gpu) : gpu_(gpu) {
+  check(cudaSetDevice(gpu), "choosing the GPU");
   int major = 0, minor = 0;
-  check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, 0), "counting the multiprocessors");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "reading the compute capability");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "reading the compute capability");
+  check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, gpu), "counting the multiprocessors");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu), "reading the compute capability");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, gpu), "reading the compute capability");
   capability_ = 10 * major + minor;
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
 }

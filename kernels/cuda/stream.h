@@ -8,19 +8,21 @@ namespace nll::cuda {
 
 class Stream : public std::enable_shared_from_this<Stream> {
  public:
-  // On the first GPU this process sees. Throws what kernels/cuda/error.h makes of it where there is none.
-  Stream();
-  ~Stream();  // waits for what is queued
+  // On one of the GPUs that this process sees. Throws what kernels/cuda/error.h makes of it where there is none.
+  explicit Stream(int gpu = 0);
+  ~Stream();                     // waits for what is queued
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   cudaStream_t get() const { return stream_; }
   bool capturing() const;  // a recording is being made: nothing may be allocated, timed or waited for
   void synchronize() const;
+  int gpu() const { return gpu_; }
   int multiprocessors() const { return multiprocessors_; }
   int capability() const { return capability_; }  // 90 for 9.0
 
  private:
   cudaStream_t stream_ = nullptr;
+  int gpu_ = 0;
   int multiprocessors_ = 0, capability_ = 0;
 };
 

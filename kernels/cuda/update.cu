@@ -1,9 +1,8 @@
 // Flat arenas of n elements: conversion, the search for what is not finite, the gradient norm; and the update's state.
 //   norm = sqrt(sum x^2);   guard (+)= 0, or NaN where any value is not finite
-// Bytes    convert n (sizeof from + sizeof to); find_nonfinite n sizeof value; global_norm 4 n
-// Sums     norm: in double, where the square of any float fits. A block sums 16384 elements, its threads' sums are
-// added
-//          in a tree, then the blocks' sums by one block: an order that depends on n only. The rest has no sums
+// Bytes    convert n (sizeof from + sizeof to); find_nonfinite n sizeof value; square_sums 4 n
+// Sums     norm: in double, where the square of any float fits. A block sums 4096 elements, its threads' sums
+//          are added in a tree, then the blocks' sums by one block: an order that depends on n only. The rest has none
 // Launch   256 threads a block, 4 accesses of 16 bytes on their way to each (of one element where an address is not
 //          aligned); the state is one thread's work
 // H100     share of the roof: not yet measured on a GPU
@@ -19,7 +18,7 @@ namespace {
 
 constexpr int threads = 256;
 constexpr int packs = 4;  // on their way to a thread at once
-constexpr std::int64_t elements_of_a_norm_block = 4 * packs * threads * 4;
+constexpr std::int64_t norm_block = Ops::norm_block;
 // Gradients times a larger loss scale leave FP16's range.
 constexpr float largest_loss_scale = 1 << 24;
 
@@ -90,8 +89,8 @@ __device__ double block_sum(double x, double* shared) {
 template <int n>
 __global__ void __launch_bounds__(threads) sum_squares(double* sums, const float* x, std::int64_t count) {
   __shared__ double of_warps[warp_size];
-  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * elements_of_a_norm_block;
-  const std::int64_t end = begin + elements_of_a_norm_block < count ? begin + elements_of_a_norm_block : count;
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * norm_block;
+  const std::int64_t end = begin + norm_block < count ? begin + norm_block : count;
   double sum[4] = {0, 0, 0, 0};
   for (std::int64_t first = begin + static_cast<std::int64_t>(threadIdx.x) * 4; first < end;
        first += packs * threads * 4) {
@@ -197,14 +196,17 @@ void CudaOps::find_nonfinite(Tensor guard, Into into, Tensor values) {
   });
 }
 
-void CudaOps::global_norm(Tensor norm, Tensor gradients) {
-  const std::int64_t count = gradients.size(), blocks = pieces(count, elements_of_a_norm_block);
-  auto* const out = static_cast<float*>(expect_size(norm, "norm", DType::f32, 1));
-  const float* const x = gradients.as<float>();
-  auto* const sums = scratch_.get<double>(blocks);
-  launch(aligned_to(x, 16) ? sum_squares<4> : sum_squares<1>, blocks_of(blocks), threads, 0, stream_->get(), sums, x,
+void CudaOps::square_sums(Tensor sums, Tensor values) {
+  const std::int64_t count = values.size(), blocks = pieces(count, norm_block);
+  auto* const out = static_cast<double*>(expect_size(sums, "sums", DType::f64, blocks));
+  const float* const x = values.as<float>();
+  launch(aligned_to(x, 16) ? sum_squares<4> : sum_squares<1>, blocks_of(blocks), threads, 0, stream_->get(), out, x,
          count);
-  launch(root_of_sum, 1, 1024, 0, stream_->get(), out, sums, blocks);
+}
+
+void CudaOps::norm(Tensor norm, Tensor sums) {
+  auto* const out = static_cast<float*>(expect_size(norm, "norm", DType::f32, 1));
+  launch(root_of_sum, 1, 1024, 0, stream_->get(), out, static_cast<const double*>(sums.as<double>()), sums.size());
 }
 
 void CudaOps::begin_update(Tensor state, Tensor norm, Tensor guard, const AdamW& settings) {

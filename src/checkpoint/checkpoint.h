@@ -10,16 +10,20 @@
 #include <vector>
 
 #include "src/checkpoint/file_ops.h"
+#include "src/checkpoint/optimizer_moments.h"
+#include "src/checkpoint/ranks.h"
 #include "src/checkpoint/safetensors.h"
 
 namespace nll {
 
+class Collective;
+
 // What is saved: model.safetensors, optimizer.safetensors and text files (config.json, tokenizer.json, state.json,
-// ...).
+// ...). Of ranks other than 0 only `step` and `optimizer` are looked at.
 struct CheckpointContent {
   std::int64_t step = 0;
   std::vector<NamedTensor> weights;             // Hugging Face names, host memory
-  std::vector<NamedTensor> optimizer;           // "m/<name>", "v/<name>"
+  std::vector<NamedTensor> optimizer;           // "m/<name>", "v/<name>", or slices of them: "m/<name>@<begin>"
   std::map<std::string, std::string> texts;     // file name -> content
   std::map<std::string, std::string> manifest;  // extra facts for manifest.json: build, config hash, dataset, ...
 };
@@ -34,11 +38,17 @@ class CheckpointStore {
   // `run` is the run's folder. Removes leftovers (tmp.*, trash.*) of an interrupted save, and puts back a checkpoint
   // whose replacement was cut short: the caller holds the run's lock.
   CheckpointStore(FileOps& files, std::string run);
+  // The store of a rank other than 0: changes nothing by itself; leaves cleaning, publishing and pruning to rank 0.
+  static CheckpointStore of_other_rank(FileOps& files, std::string run);
   // Writes and publishes; returns its folder. On any failure the partial folder is removed, older checkpoints stay, and
   // Error(io) or Error(resources) (needed and free bytes) is thrown. A checkpoint of the same step is replaced.
   std::string save(const CheckpointContent& content);
+  // The same by all ranks of a job, each with its part of the optimizer's tensors in a file of its own. All ranks
+  // return or all throw the same Error, unless a rank is lost on the way: Error(peer_lost).
+  std::string save(const CheckpointContent& content, Ranks& ranks);
+  std::string save(const CheckpointContent& content, Collective& collective);
   // Removes what the rules do not keep; never the newest. Returns one line for each that could not be removed: worth a
-  // warning, no reason to stop, and tried again at the next call.
+  // warning, no reason to stop, and tried again at the next call. On ranks other than 0: nothing.
   std::vector<std::string> prune(const KeepRules& rules);
   std::vector<std::int64_t> steps() const;  // published, ascending, verified or not
   std::string folder(std::int64_t step) const;
@@ -49,10 +59,13 @@ class CheckpointStore {
       const std::function<void(const std::string& folder, const std::string& why)>& refused) const;
 
  private:
+  enum class Role { first, other };
+  CheckpointStore(FileOps& files, std::string run, Role role);
   void make_checkpoints_folder();
   void publish(const std::string& partial, const std::string& name);
   FileOps* files_;
   std::string run_;
+  Role role_;
   bool folder_is_durable_ = false;  // RUN/checkpoints and the folders above it are on the disk
 };
 
@@ -70,7 +83,7 @@ class CheckpointFolder {
   bool has(const std::string& name) const;
   // model.safetensors, or the shards that model.safetensors.index.json names, as one.
   SafetensorsFile weights() const;
-  SafetensorsFile optimizer() const;  // optimizer.safetensors
+  OptimizerMoments optimizer() const;  // whatever ranks wrote it
   // Extra facts given at the save.
   const std::map<std::string, std::string>& manifest() const { return manifest_; }
 

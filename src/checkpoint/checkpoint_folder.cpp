@@ -71,12 +71,13 @@ SafetensorsFile CheckpointFolder::weights() const {
   return weights;
 }
 
-SafetensorsFile CheckpointFolder::optimizer() const {
-  const std::string file = path_ + "/" + optimizer_file;
-  if (!has(optimizer_file)) {
-    throw Error(Exit::no_checkpoint, file + (has_manifest_ ? ": not in the manifest" : ": no such file"));
+OptimizerMoments CheckpointFolder::optimizer() const {
+  const std::vector<std::string> found = optimizer_files(names_, path_);
+  if (found.empty()) {
+    throw Error(Exit::no_checkpoint,
+                path_ + "/" + optimizer_file + (has_manifest_ ? ": not in the manifest" : ": no such file"));
   }
-  return {*files_, file};
+  return {*files_, path_, found};
 }
 
 }  // namespace nll

@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <chrono>
 
 #include "src/checkpoint/checkpoint.h"
 #include "src/checkpoint/checkpoint_layout.h"
 #include "src/checkpoint/checkpoint_writer.h"
 #include "src/checkpoint/file_io.h"
+#include "src/checkpoint/hash.h"
 
 namespace nll {
 namespace {
@@ -37,11 +38,56 @@ void remove_leftovers(FileOps& files, const std::string& folder) {
   for (const std::string& name : leftovers) remove_tree(files, folder + "/" + name);
 }
 
+// What a rank tells the others before a save.
+struct Introduction {
+  std::int64_t optimizer_bytes = 0;
+  std::string suffix;  // of the name of the folder: rank 0's is the one
+  std::string host;
+};
+
+std::string introduce(const World& world, std::int64_t optimizer_bytes) {
+  // A name that no other run of the program has given, on this host or another: a rank that sees it sees this folder.
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  const std::string suffix =
+      world.size == 1 ? "" : "." + hash_64(fmt::format("{} {} {}", world.host, now, static_cast<const void*>(&world)));
+  return fmt::format("{}\n{}\n{}", optimizer_bytes, suffix, world.host);
+}
+
+std::vector<Introduction> introductions(const std::vector<std::string>& texts) {
+  std::vector<Introduction> all;
+  for (const std::string& text : texts) {
+    const std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
+    all.push_back(
+        {std::stoll(text.substr(0, first)), text.substr(first + 1, second - first - 1), text.substr(second + 1)});
+  }
+  return all;
+}
+
+void require_shared(FileOps& files, const std::string& folder, const std::string& first_host, const std::string& host) {
+  std::vector<std::string> names;
+  const int listed = retry_interrupted([&] { return files.list(folder, names); });
+  if (listed == -ENOENT) {
+    throw Error(
+        Exit::usage,
+        fmt::format("run.directory is not shared between {} and {}: {}: no such folder", first_host, host, folder),
+        "put run.directory on a file system that all hosts see under the same path");
+  }
+  if (listed < 0) throw_file_error(folder, "list", listed);
+}
+
 }  // namespace
 
-CheckpointStore::CheckpointStore(FileOps& files, std::string run) : files_(&files), run_(std::move(run)) {
+CheckpointStore::CheckpointStore(FileOps& files, std::string run, Role role)
+    : files_(&files), run_(std::move(run)), role_(role) {
   while (run_.size() > 1 && run_.back() == '/') run_.pop_back();
-  remove_leftovers(*files_, checkpoints_folder(run_));
+  if (role_ == Role::first) remove_leftovers(*files_, checkpoints_folder(run_));
+}
+
+CheckpointStore::CheckpointStore(FileOps& files, std::string run)
+    : CheckpointStore(files, std::move(run), Role::first) {}
+
+CheckpointStore CheckpointStore::of_other_rank(FileOps& files, std::string run) {
+  return {files, std::move(run), Role::other};
 }
 
 std::string CheckpointStore::folder(std::int64_t step) const {
@@ -76,15 +122,51 @@ void CheckpointStore::make_checkpoints_folder() {
 }
 
 std::string CheckpointStore::save(const CheckpointContent& content) {
-  make_checkpoints_folder();
+  SoleRank alone;
+  return save(content, alone);
+}
+
+// Every step is taken by all ranks or by none. What is still missing on one rank is missing in the manifest, and
+// without a manifest nothing is published, so that a rank may be lost at any moment.
+std::string CheckpointStore::save(const CheckpointContent& content, Ranks& ranks) {
+  const World& world = ranks.world();
+  const bool first = world.rank == 0;
+  CHECK(first == (role_ == Role::first));
   const std::string parent = checkpoints_folder(run_), name = step_folder_name(content.step);
-  remove_leftovers(*files_, parent);
-  const std::string partial = parent + "/" + std::string(partial_prefix) + name;
+  CheckpointWriter writer(*files_, content, world);
+  ranks.together("a look at the checkpoints", [&] {
+    if (!first) return;
+    make_checkpoints_folder();
+    remove_leftovers(*files_, parent);
+  });
+  const std::vector<Introduction> all =
+      introductions(ranks.exchange(introduce(world, writer.optimizer_bytes()), "sizes of a checkpoint"));
+  std::vector<std::int64_t> sizes;
+  for (const Introduction& one : all) sizes.push_back(one.optimizer_bytes);
+  writer.settle(sizes);
+  const std::string partial = parent + "/" + std::string(partial_prefix) + name + all.front().suffix;
+  bool may_remove = true;
   try {
-    write_checkpoint(*files_, partial, content);
-    publish(partial, name);
+    ranks.together("the folder of a checkpoint", [&] {
+      if (first) writer.reserve(partial);
+    });
+    ranks.together("room for a checkpoint", [&] {
+      if (first) return;
+      require_shared(*files_, partial, all.front().host, world.host);
+      writer.reserve(partial);
+    });
+    ranks.together("writing a checkpoint", [&] { writer.write(); });
+    // From here on the files belong to rank 0: it may be publishing them while this rank only hears of a lost one.
+    may_remove = first;
+    const std::vector<std::string> digests = ranks.exchange(writer.optimizer_digest(), "checksums of a checkpoint");
+    ranks.together("publishing a checkpoint", [&] {
+      if (!first) return;
+      writer.write_manifest(digests);
+      publish(partial, name);
+    });
   } catch (...) {
-    remove_tree(*files_, partial);
+    if (may_remove) writer.remove();
+    if (first) remove_tree(*files_, partial);
     throw;
   }
   return parent + "/" + name;
@@ -109,6 +191,7 @@ void CheckpointStore::publish(const std::string& partial, const std::string& nam
 }
 
 std::vector<std::string> CheckpointStore::prune(const KeepRules& rules) {
+  if (role_ != Role::first) return {};
   const std::string parent = checkpoints_folder(run_);
   std::vector<std::int64_t> published;
   try {

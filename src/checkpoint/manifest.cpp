@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t major_version = 1, minor_version = 0;
+constexpr std::int64_t major_version = 1, minor_version = 1;  // 1.1: ranks
 constexpr const char* format_name = "nll-checkpoint";
 constexpr std::size_t hash_line_bytes = 5 + 16 + 1;  // "xxh3 ", digits, newline
 
@@ -100,6 +100,7 @@ std::string make_manifest(const Manifest& manifest) {
   root["format"] = format_name;
   root["version"] = fmt::format("{}.{}", major_version, minor_version);
   root["step"] = manifest.step;
+  root["ranks"] = manifest.ranks;
   root["facts"] = nlohmann::ordered_json::object();
   for (const auto& [key, value] : manifest.facts) root["facts"][key] = value;
   root["files"] = nlohmann::ordered_json::array();
@@ -126,6 +127,7 @@ Manifest parse_manifest(std::string_view text, const std::string& place) {
 
   Manifest manifest;
   manifest.step = reader.whole_number(root, "", "step");
+  if (root.contains("ranks")) manifest.ranks = reader.whole_number(root, "", "ranks");
   const json& facts = reader.member(root, "", "facts");
   if (!facts.is_object()) reader.fail(fmt::format("facts: {} (expected an object)", found(facts)));
   for (const auto& [key, value] : facts.items()) {

@@ -22,6 +22,7 @@ struct Manifest {
   std::int64_t step = 0;
   std::map<std::string, std::string> facts;  // about the run: build, config hash, dataset, ...
   std::vector<ManifestFile> files;
+  std::int64_t ranks = 1;  // that wrote the checkpoint; nothing that they wrote depends on it
 };
 
 std::string make_manifest(const Manifest& manifest);

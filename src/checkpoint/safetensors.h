@@ -15,6 +15,8 @@ namespace nll {
 struct NamedTensor {
   std::string name;
   Tensor tensor;  // host memory
+  // Of a slice, whose name ends in "@<first element>" and which has one dimension: the shape of the whole tensor.
+  std::vector<std::int64_t> whole{};
 };
 
 struct SafetensorsEntry {
@@ -54,9 +56,15 @@ class SafetensorsFile {
   // Reads one tensor into host memory: FP32 from F32, F16 and BF16; FP64 from these and F64; i32 from I32; u8 from U8;
   // bf16 and f16 from the same. The shape must match, scalars as () or (1). Error(bad_data) names file and tensor.
   void read(const std::string& name, Tensor destination) const;
+  // The same of the elements from `first` on, counted in memory's order; `destination` has one dimension.
+  void read_elements(const std::string& name, std::int64_t first, Tensor destination) const;
 
  private:
   struct Part;
+  const SafetensorsEntry& find(const std::string& name) const;
+  [[noreturn]] void fail(const std::string& name, const SafetensorsEntry& entry, const std::string& what) const;
+  void read_values(const std::string& name, const SafetensorsEntry& entry, std::int64_t first,
+                   Tensor destination) const;
   void open_part(FileOps& files, const std::string& path);
   std::vector<Part> parts_;
   SafetensorsHeader header_;

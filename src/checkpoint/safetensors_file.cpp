@@ -124,29 +124,50 @@ std::vector<std::string> SafetensorsFile::names() const {
   return names;
 }
 
-void SafetensorsFile::read(const std::string& name, Tensor destination) const {
+const SafetensorsEntry& SafetensorsFile::find(const std::string& name) const {
   const auto found = header_.tensors.find(name);
   if (found == header_.tensors.end()) {
     throw Error(Exit::bad_data, fmt::format("{}: tensor {} is missing", parts_.front().file.path(), quoted_text(name)));
   }
-  const SafetensorsEntry& entry = found->second;
-  const Part& part = parts_[static_cast<std::size_t>(entry.part)];
-  const auto fail = [&](const std::string& what) {
-    throw Error(Exit::bad_data, fmt::format("{}: tensor {}: {}", part.file.path(), quoted_text(name), what));
-  };
+  return found->second;
+}
+
+void SafetensorsFile::fail(const std::string& name, const SafetensorsEntry& entry, const std::string& what) const {
+  const std::string& path = parts_[static_cast<std::size_t>(entry.part)].file.path();
+  throw Error(Exit::bad_data, fmt::format("{}: tensor {}: {}", path, quoted_text(name), what));
+}
+
+void SafetensorsFile::read(const std::string& name, Tensor destination) const {
+  const SafetensorsEntry& entry = find(name);
   if (!same_shape(entry.shape, destination)) {
-    fail(fmt::format("shape ({}) (expected {})", fmt::join(entry.shape, ", "), destination.shape_text()));
+    fail(name, entry, fmt::format("shape ({}) (expected {})", fmt::join(entry.shape, ", "), destination.shape_text()));
   }
+  read_values(name, entry, 0, destination);
+}
+
+void SafetensorsFile::read_elements(const std::string& name, std::int64_t first, Tensor destination) const {
+  CHECK(destination.rank() == 1);
+  const SafetensorsEntry& entry = find(name);
+  std::int64_t elements = 1;
+  for (const std::int64_t dim : entry.shape) elements *= dim;
+  CHECK(first >= 0);
+  CHECK(destination.size() <= elements - first);
+  read_values(name, entry, first, destination);
+}
+
+void SafetensorsFile::read_values(const std::string& name, const SafetensorsEntry& entry, std::int64_t first,
+                                  Tensor destination) const {
   if (!entry.readable || !can_widen(entry.type, destination.type())) {
-    fail(fmt::format("dtype {} (expected {})", entry.dtype, wanted_name(destination.type())));
+    fail(name, entry, fmt::format("dtype {} (expected {})", entry.dtype, wanted_name(destination.type())));
   }
-  const std::int64_t begin = part.data_offset + entry.begin;
+  const Part& part = parts_[static_cast<std::size_t>(entry.part)];
+  const std::int64_t width = bytes_of(entry.type), elements = destination.size();
+  const std::int64_t begin = part.data_offset + entry.begin + first * width;
   if (entry.type == destination.type()) {
-    read_exactly(part.file, destination.data(), entry.end - entry.begin, begin);
+    read_exactly(part.file, destination.data(), elements * width, begin);
     return;
   }
   constexpr std::int64_t piece_elements = 1 << 18;
-  const std::int64_t width = bytes_of(entry.type), elements = destination.size();
   std::vector<char> piece(static_cast<std::size_t>(std::min(piece_elements, elements) * width));
   for (std::int64_t done = 0; done < elements; done += piece_elements) {
     const std::int64_t count = std::min(piece_elements, elements - done);

@@ -264,7 +264,7 @@ std::string make_safetensors_header(const std::vector<NamedTensor>& tensors,
     text += '}';
   }
   std::int64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, tensor, whole] : tensors) {
     CHECK(name != "__metadata__");
     if (text.size() > 1) text += ',';
     text += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[", json_string(name), type_name(tensor.type()));

@@ -11,7 +11,8 @@ namespace nll {
 namespace {
 
 std::string without_folder(const std::string& message, const std::string& folder) {
-  return message.starts_with(folder + "/") ? message.substr(folder.size() + 1) : message;
+  if (message.starts_with(folder + "/")) return message.substr(folder.size() + 1);
+  return message.starts_with(folder + ": ") ? message.substr(folder.size() + 2) : message;
 }
 
 // A step's manifest copied into another step's folder would load as the wrong step.
@@ -70,6 +71,15 @@ std::vector<std::string> verify_checkpoint(FileOps& files, const std::string& fo
     } catch (const Error& error) {
       note(error);
     }
+  }
+  if (!findings.empty()) return findings;
+  try {
+    std::vector<std::string> names;
+    for (const ManifestFile& entry : manifest.files) names.push_back(entry.name);
+    const std::vector<std::string> optimizer = optimizer_files(names, folder);
+    if (!optimizer.empty()) const OptimizerMoments whole(files, folder, optimizer);
+  } catch (const Error& error) {
+    note(error);
   }
   return findings;
 }

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "kernels/device.h"
 #include "kernels/machine.h"
 #include "kernels/ops.h"
+#include "src/cli/plan_scaling.h"
 #include "src/cli/verbs.h"
 #include "src/config/config.h"
 #include "src/train/plan.h"
@@ -20,6 +22,7 @@ struct PlanOptions {
   std::vector<std::string> overrides;
   std::int64_t ranks = 1;
   bool json = false;
+  ScalingOptions scaling;
 };
 
 // What the time is estimated for.
@@ -72,11 +75,12 @@ struct Estimate {
   double floor = 0;            // matrix work alone, seconds a step
   double tokens_per_step = 0;  // of all ranks
   double flops_per_step = 0;   // of one rank
+  std::optional<ScalingEstimate> ranks;
   double rate(const StepTime& time) const { return tokens_per_step / time.total(); }
   double share(const StepTime& time, double peak) const { return flops_per_step / time.total() / peak; }
 };
 
-Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target) {
+Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target, const ScalingOptions& options) {
   Estimate result;
   const auto bound = [&](Bound which) {
     return speed_of_light(config.model, config.model.context, plan.sequences, plan.micro_batches, target.rates, which);
@@ -86,6 +90,13 @@ Estimate estimate(const Config& config, const TrainPlan& plan, const Target& tar
   result.tokens_per_step = static_cast<double>(config.batch.tokens_per_step);
   result.flops_per_step = plan.flops_per_token * result.tokens_per_step / static_cast<double>(plan.ranks);
   result.floor = result.flops_per_step / target.rates.matmul;
+  if (plan.ranks == 1) return result;
+  result.ranks =
+      estimate_scaling(plan, config, result.practical, target.peak > 0 ? target.peak : target.rates.matmul, options);
+  if (plan.sharded) {
+    for (StepTime* time : {&result.limit, &result.practical})
+      time->seconds[static_cast<int>(Stage::update)] /= static_cast<double>(plan.ranks);
+  }
   return result;
 }
 
@@ -120,6 +131,7 @@ std::string json_text(const Config& config, const TrainPlan& plan, const Target&
   };
   out["limit"] = bound(time.limit);
   out["practical"] = bound(time.practical);
+  if (time.ranks) out["scaling"] = scaling_json(*time.ranks);
   return out.dump(2) + "\n";
 }
 
@@ -159,7 +171,7 @@ Exit plan(const PlanOptions& options) {
   check_config(config, options.config, options.ranks);
   const Target target = options.device == "cpu" ? this_processor(config) : named_gpu(config, options.device);
   const TrainPlan plan = make_plan(config, options.ranks, target.device.available_memory_bytes, target.numerics);
-  const Estimate time = estimate(config, plan, target);
+  const Estimate time = estimate(config, plan, target, options.scaling);
   if (options.json) {
     print(json_text(config, plan, target, time));
     return Exit::done;
@@ -187,7 +199,9 @@ Exit plan(const PlanOptions& options) {
       "{} steps, {} tokens\n",
       target.source, human_seconds(time.floor), human_seconds(time.floor * steps), config.schedule.steps,
       human_count(time.tokens_per_step * steps));
-  print(text + stages_text(target, time));
+  text += stages_text(target, time);
+  if (time.ranks) text += scaling_text(plan, *time.ranks);
+  print(text);
   return Exit::done;
 }
 
@@ -204,10 +218,11 @@ void add_plan(CLI::App& app, Invocation& invocation) {
   verb->add_option("--device", o->device, "What the time is estimated for")
       ->capture_default_str()
       ->check(CLI::IsMember({"cpu", "h100", "h200"}));
-  verb->add_option("--ranks", o->ranks, "Processes that share the batch")
+  verb->add_option("--ranks,--gpus", o->ranks, "Processes that share the batch")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--json", o->json, "Print JSON");
+  add_scaling_options(*verb, o->scaling);
   verb->callback([&invocation, o] { invocation.run = [o] { return plan(*o); }; });
 }
 

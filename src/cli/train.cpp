@@ -3,11 +3,16 @@
 
 #include "src/cli/verbs.h"
 #include "src/config/config.h"
+#include "src/dist/agreement.h"
+#include "src/dist/launch.h"
 #include "src/train/run.h"
 
 namespace nll {
 
 namespace {
+
+// For all ranks of a job to be there.
+constexpr double meeting_seconds = 300;
 
 struct TrainOptions {
   std::string config;
@@ -33,6 +38,49 @@ std::string resume_command(const std::string& program, const TrainOptions& optio
   return command + " --resume auto";
 }
 
+// What a rank other than 0 says goes to a file of its own.
+Exit train_as(Console& console, const Invocation& invocation, const TrainOptions& options, const Config& config,
+              const std::shared_ptr<Transport>& transport) {
+  RunRequest request;
+  request.cache_folder = invocation.cache_folder;
+  request.config = config;
+  request.resume = options.resume.empty()      ? ResumePolicy::refuse
+                   : options.resume == "auto"  ? ResumePolicy::automatic
+                   : options.resume == "never" ? ResumePolicy::never
+                                               : ResumePolicy::path;
+  request.resume_path = options.resume;
+  request.step_limit = options.steps;
+  request.resume_command = resume_command(invocation.arguments.front(), options);
+  request.stop_requested = invocation.stop_requested;
+  request.transport = transport;
+  return run_training(request, console);
+}
+
+Exit train(Invocation& invocation, const TrainOptions& options) {
+  const Launch launch = detect_launch(invocation.environment);
+  const std::shared_ptr<Transport> transport = connect(launch, meeting_seconds);
+  const World world = transport->world();
+  if (world.size == 1) {
+    return train_as(invocation.console, invocation, options, load_config(options.config, options.overrides), nullptr);
+  }
+  invocation.rank = rank_name(world);
+  invocation.abort = [transport](Exit exit) { transport->abort(exit); };
+  try {
+    Config config;
+    together(*transport, "reading the config", [&] { config = load_config(options.config, options.overrides); });
+    transport->set_limit(static_cast<double>(config.dist.timeout_seconds));
+    if (world.rank == 0) return train_as(invocation.console, invocation, options, config, transport);
+    Console console(rank_log(config.run.directory, world.rank));
+    return train_as(console, invocation, options, config, transport);
+  } catch (const AgreedError& error) {
+    // All ranks end with it, and one says so.
+    invocation.abort = {};
+    invocation.rank = {};
+    if (world.rank == 0) throw;
+    return error.exit();
+  }
+}
+
 }  // namespace
 
 void add_train(CLI::App& app, Invocation& invocation) {
@@ -48,22 +96,8 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->type_name("auto|never|PATH");
   verb->add_option("--steps", options->steps, "Stop, saved, after this many more steps; the schedule stays as it is")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 50));
-  verb->callback([&invocation, options] {
-    invocation.run = [&invocation, options] {
-      RunRequest request;
-      request.cache_folder = invocation.cache_folder;
-      request.config = load_config(options->config, options->overrides);
-      request.resume = options->resume.empty()      ? ResumePolicy::refuse
-                       : options->resume == "auto"  ? ResumePolicy::automatic
-                       : options->resume == "never" ? ResumePolicy::never
-                                                    : ResumePolicy::path;
-      request.resume_path = options->resume;
-      request.step_limit = options->steps;
-      request.resume_command = resume_command(invocation.arguments.front(), *options);
-      request.stop_requested = invocation.stop_requested;
-      return run_training(request, invocation.console);
-    };
-  });
+  verb->callback(
+      [&invocation, options] { invocation.run = [&invocation, options] { return train(invocation, *options); }; });
 }
 
 }  // namespace nll

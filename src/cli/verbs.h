@@ -17,7 +17,13 @@ struct Invocation {
   std::function<bool()> stop_requested;  // true once SIGINT, SIGTERM or SIGUSR1 came
   std::vector<std::string> arguments;    // the command line, for the line that says how to go on
   std::string cache_folder;              // of the user: $XDG_CACHE_HOME/nll or ~/.cache/nll; empty: none
-  std::function<Exit()> run;             // set by the verb that was asked for
+  // Value of an environment variable, for what launchers say there; nullptr: not set.
+  std::function<const char*(const char*)> environment;
+  std::function<Exit()> run{};  // set by the verb that was asked for
+  // Set by a verb that runs on several ranks: who is speaking ("rank 3 node1"), and how the job ends when this rank
+  // fails alone.
+  std::string rank{};
+  std::function<void(Exit)> abort{};
 };
 
 void add_tokenize(CLI::App& app, Invocation& invocation);

@@ -49,21 +49,26 @@ class Collective {
     SumOrder order = SumOrder::sequence;
     DType wire = DType::f32;          // of gradients on their way; bf16 rounds each rank's part once
     std::int64_t largest_bucket = 0;  // elements; decides the size of the working memory
+    std::int64_t largest_part = 0;    // of one rank in a bucket; 0: an even share in whole norm blocks (kernels/ops.h)
   };
-  // Working memory of reductions: buffers for two buckets on their way; empty for one rank.
-  static ArenaPlan plan(const Settings& settings, const World& world, bool staged);
+  // Working memory of reductions on the device: for two buckets on their way; nothing for one rank.
+  static ArenaPlan plan(const Settings& settings, const World& world);
 
+  // A transport that knows host memory only is staged (staged.h) where tensors live on a GPU.
   Collective(std::shared_ptr<Transport> transport, Device& device, Ops& ops, const Settings& settings);
   ~Collective();
   const World& world() const;
   bool alone() const { return world().size == 1; }
   void set_step(std::int64_t step);
 
+  // All ranks start and finish the same buckets in the same order. Each that was started is finished once.
+  //
   // Starts the sum over ranks of a bucket of FP32 `arena`: after finish_reduce(bucket) the own part of it holds the
-  // sum; the other parts are undefined.
+  // sum; the others are as they were. Two buckets are on their way at most: the start of a third waits for the first.
   void start_reduce(Tensor arena, const Bucket& bucket);
   void finish_reduce(const Bucket& bucket);
-  // Starts fetching the other ranks' parts of a bucket of `arena`, any type; they are there after finish_gather.
+  // Starts fetching the other ranks' parts of a bucket of `arena`, any type; they are there after finish_gather. Of two
+  // with the same bucket the one that was started first is finished first.
   void start_gather(Tensor arena, const Bucket& bucket);
   void finish_gather(const Bucket& bucket);
   void progress();
@@ -73,13 +78,14 @@ class Collective {
   void barrier(const char* name);
   // Everybody's bytes in the order of ranks; lengths may differ.
   std::vector<std::string> exchange(const std::string& mine, const char* name);
-  // The control exchange. Throws Error(peer_lost) naming the rank whose step or count of operations is not that of the
-  // others.
+  // The control exchange. Throws an AgreedError(peer_lost), the same on all ranks, that names those whose step or count
+  // of operations is not that of most ranks; where there is no such majority the side of the lowest rank is right.
   Agreement control(ControlWord mine);
 
   // Runs `work` on every rank; when it throws an Error on any of them all throw that of the lowest such rank (its text
   // prefixed with rank and host unless all failed alike). So all ranks leave together.
   void together(const char* name, const std::function<void()>& work);
+  // Ends the job on all ranks at once, where the launcher can.
   void abort(Exit exit) noexcept;
 
  private:
@@ -87,7 +93,7 @@ class Collective {
   std::unique_ptr<State> state_;
 };
 
-// One rank: no library, nothing to wait for.
+// One rank: no library, nothing to wait for. Host memory.
 std::shared_ptr<Transport> one_rank();
 
 }  // namespace nll

@@ -52,14 +52,13 @@ ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context) {
   return plan;
 }
 
-Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
+Score score_windows(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
                     const TokenLengths& lengths, const Arena& inputs,
                     const std::function<bool(std::int64_t, std::int64_t)>& progress, const TokenObserver& observe) {
   HostStatistics statistics(static_cast<std::size_t>(inputs[tokens_slot].size()));
 
-  Score score(lengths);
+  Score score(lengths, windows.before() > 0);
   Batch batch;
-  bool complete = true;
   while (windows.next(batch)) {
     const std::int64_t B = batch.sequences, T = batch.context, N = B * T;
     const Tensor tokens = inputs[tokens_slot].slice(0, N).reshape({B, T});
@@ -74,16 +73,20 @@ Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weig
       score.add(token);
       if (observe) observe(token, static_cast<std::int64_t>(i) % T + 1);
     }
-    if (progress && !progress(score.tokens(), windows.targets())) {
-      complete = score.tokens() == windows.targets();
-      break;
-    }
+    if (progress && !progress(score.tokens(), windows.targets())) break;
   }
+  return score;
+}
+
+Evaluation evaluate(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
+                    const TokenLengths& lengths, const Arena& inputs,
+                    const std::function<bool(std::int64_t, std::int64_t)>& progress, const TokenObserver& observe) {
+  const Score score = score_windows(gpt, head, device, weights, windows, lengths, inputs, progress, observe);
   if (score.tokens() == 0) {
     throw Error(Exit::bad_data, "the text to evaluate has no token to predict (expected at least 2 tokens in a file)");
   }
   Evaluation evaluation = score.evaluation();
-  evaluation.complete = complete;
+  evaluation.complete = score.tokens() == windows.targets();
   return evaluation;
 }
 

@@ -83,63 +83,122 @@ TokenClasses token_classes(const Tokenizer& tokenizer) {
   return classes;
 }
 
+namespace {
+
+void append(ClassScore::Word& word, std::string_view letters) {
+  const std::size_t length = static_cast<std::size_t>(word.length);
+  if (length + letters.size() <= word.letters.size())
+    std::copy(letters.begin(), letters.end(), word.letters.begin() + static_cast<std::ptrdiff_t>(length));
+  word.length += static_cast<std::int64_t>(letters.size());
+}
+
+void add_sum(ClassScore::Sum& to, const ClassScore::Sum& from) {
+  to.tokens += from.tokens;
+  to.words += from.words;
+  to.nll += from.nll;
+}
+
+}  // namespace
+
 void ClassScore::add(std::int32_t target, double nll) {
   if (classes_.empty()) return;
   const std::size_t id = static_cast<std::size_t>(target);
   const IdClass what = id < classes_.ids.size() ? classes_.ids[id] : IdClass{};
-  Sum& sum = sums_[static_cast<std::size_t>(what.of)];
+  Sum& sum = state_.sums[static_cast<std::size_t>(what.of)];
   ++sum.tokens;
   sum.nll += nll;
-  if (word_.first >= 0 && (what.begins || !what.letters)) end_word();
+  if (what.begins || !what.letters) end_word();
   if (!what.letters) return;
-  if (word_.first < 0) {
-    word_.first = target;
+  Word& word = state_.word;
+  if (word.first < 0) {
+    word.first = target;
   } else {
     continue_word(target);
   }
   if (!part_of_word(what.of)) return;
-  ++word_.tokens;
-  word_.nll += nll;
+  ++word.tokens;
+  word.nll += nll;
 }
 
-void ClassScore::continue_word(std::int32_t id) {
-  const auto append = [&](const std::string& part) {
-    if (word_.length + part.size() <= word_.letters.size())
-      std::copy(part.begin(), part.end(), word_.letters.begin() + static_cast<std::ptrdiff_t>(word_.length));
-    word_.length += part.size();
-  };
-  // Most words are one token and never come here: their letters are not looked at.
-  if (word_.length == 0) append(classes_.letters[static_cast<std::size_t>(word_.first)]);
-  append(classes_.letters[static_cast<std::size_t>(id)]);
+// Most words are one token: their letters are not looked at.
+void ClassScore::spell(Word& word) const {
+  if (word.length == 0) append(word, classes_.letters[static_cast<std::size_t>(word.first)]);
 }
 
-bool ClassScore::function() const {
-  if (word_.length == 0) return classes_.ids[static_cast<std::size_t>(word_.first)].function;
-  return word_.length <= word_.letters.size() && is_function_word({word_.letters.data(), word_.length});
+void ClassScore::continue_word(std::int64_t id) {
+  spell(state_.word);
+  append(state_.word, classes_.letters[static_cast<std::size_t>(id)]);
 }
 
-void ClassScore::end_word() {
-  if (word_.tokens > 0) {
-    Sum& sum = function() ? function_ : content_;
-    sum.tokens += word_.tokens;
-    ++sum.words;
-    sum.nll += word_.nll;
+// The open word goes on with `next`, the beginning of another part.
+void ClassScore::join(const Word& next) {
+  Word& word = state_.word;
+  if (next.first < 0) return;
+  if (word.first < 0) {
+    word = next;
+    return;
   }
-  word_.first = -1;
-  word_.length = 0;
-  word_.tokens = 0;
-  word_.nll = 0;
+  Word rest = next;
+  spell(word);
+  spell(rest);
+  const std::size_t known = std::min(static_cast<std::size_t>(rest.length), rest.letters.size());
+  append(word, {rest.letters.data(), known});
+  word.length += rest.length - static_cast<std::int64_t>(known);
+  word.tokens += rest.tokens;
+  word.nll += rest.nll;
+}
+
+bool ClassScore::function(const Word& word) const {
+  if (word.length == 0) return classes_.ids[static_cast<std::size_t>(word.first)].function;
+  const std::size_t length = static_cast<std::size_t>(word.length);
+  return length <= word.letters.size() && is_function_word({word.letters.data(), length});
+}
+
+// No token that comes belongs to the open word.
+void ClassScore::end_word() {
+  Word& word = state_.word;
+  if (state_.leading == 1) {
+    // Whether it is a word by itself is known when the part before this one is.
+    state_.head = word;
+    state_.leading = 0;
+  } else if (word.first >= 0 && word.tokens > 0) {
+    Sum& sum = function(word) ? state_.function : state_.content;
+    sum.tokens += word.tokens;
+    ++sum.words;
+    sum.nll += word.nll;
+  }
+  word = Word{};
+}
+
+void ClassScore::add(const State& next) {
+  for (std::size_t c = 0; c < token_class_count; ++c) add_sum(state_.sums[c], next.sums[c]);
+  if (next.leading == 1) {
+    // It is all one word, or nothing.
+    join(next.word);
+    return;
+  }
+  join(next.head);
+  end_word();
+  add_sum(state_.function, next.function);
+  add_sum(state_.content, next.content);
+  state_.word = next.word;
 }
 
 std::vector<ClassLoss> ClassScore::losses() const {
   if (classes_.empty()) return {};
-  ClassScore ended = *this;
-  ended.end_word();
+  // The whole: nothing comes before it or after it.
+  ClassScore whole(classes_);
+  whole.add(state_);
+  whole.end_word();
   constexpr std::array<const char*, token_class_count> names = {
       "word_starts", "word_continuations", "digits", "punctuation", "whitespace", "special", "other"};
-  std::vector<ClassLoss> list = {{"function_words", ended.function_.tokens, ended.function_.words, ended.function_.nll},
-                                 {"content_words", ended.content_.tokens, ended.content_.words, ended.content_.nll}};
-  for (std::size_t c = 0; c < token_class_count; ++c) list.push_back({names[c], sums_[c].tokens, 0, sums_[c].nll});
+  const Sum &function_words = whole.state_.function, &content_words = whole.state_.content;
+  std::vector<ClassLoss> list = {{"function_words", function_words.tokens, function_words.words, function_words.nll},
+                                 {"content_words", content_words.tokens, content_words.words, content_words.nll}};
+  for (std::size_t c = 0; c < token_class_count; ++c) {
+    const Sum& sum = whole.state_.sums[c];
+    list.push_back({names[c], sum.tokens, 0, sum.nll});
+  }
   return list;
 }
 

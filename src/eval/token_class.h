@@ -50,34 +50,52 @@ struct ClassLoss {
 // Adds up target tokens in the order of the text. Words are the longest runs of tokens of the two word classes that no
 // token with white space in front begins; a piece of a character inside of a run belongs to it, though its own loss
 // counts as "other".
+//
+// A text may be scored in parts, each of which but the first `continues` the one before it; added up in their order
+// they are the whole, and a word that was cut in two is one.
 class ClassScore {
  public:
-  explicit ClassScore(const TokenClasses& classes) : classes_(classes) {}
+  explicit ClassScore(const TokenClasses& classes, bool continues = false) : classes_(classes) {
+    state_.leading = continues;
+  }
   void add(std::int32_t target, double nll);
   // "function_words" and "content_words", which part the tokens of the two word classes between them, and then the
   // seven classes, which part all tokens. Empty without a tokenizer. A word that is open counts as if it ended here.
   std::vector<ClassLoss> losses() const;
 
- private:
   struct Sum {
     std::int64_t tokens = 0, words = 0;
     double nll = 0;
   };
-  // The word that is being read. Longer ones than any function word are content words.
+  // A word, or the part of one that was read. Longer ones than any function word are content words.
   struct Word {
-    std::int32_t first = -1;       // its first id; -1: no word is open
-    std::size_t length = 0;        // bytes of `letters`, from the second id on
-    std::int64_t tokens = 0;       // of the two word classes
-    double nll = 0;                // theirs
-    std::array<char, 16> letters;  // the first `length` of them, where there are no more
+    std::int64_t first = -1;         // its first id; -1: there is none
+    std::int64_t length = 0;         // bytes of `letters`, from the second id on
+    std::int64_t tokens = 0;         // of the two word classes
+    double nll = 0;                  // theirs
+    std::array<char, 16> letters{};  // the first `length` of them, where there are no more
   };
-  void continue_word(std::int32_t id);
-  bool function() const;
+  // All that was added: plain data without padding.
+  struct State {
+    std::array<Sum, token_class_count> sums{};
+    Sum function, content;
+    Word head;                 // of a part that continues another: what may belong to that one's last word
+    Word word;                 // the one that is being read
+    std::int64_t leading = 0;  // 1: it is that head, and did not end yet
+  };
+  static_assert(sizeof(State) == 8 * (3 * (token_class_count + 2) + 2 * 6 + 1));
+  const State& state() const { return state_; }
+  // Adds the part that comes next.
+  void add(const State& next);
+
+ private:
+  void continue_word(std::int64_t id);
+  void join(const Word& next);
   void end_word();
+  bool function(const Word& word) const;
+  void spell(Word& word) const;
   const TokenClasses& classes_;
-  std::array<Sum, token_class_count> sums_{};
-  Sum function_, content_;
-  Word word_{};
+  State state_;
 };
 
 }  // namespace nll

@@ -97,26 +97,33 @@ Tensor Gpt::rows(int slot) const { return arena_[slot].slice(0, B_ * T_); }
 
 Tensor Gpt::at(int slot, std::int64_t width) const { return rows(slot).reshape({B_, T_, width}); }
 
+Tensor Gpt::lse(const LayerActivations& layer) const {
+  const Tensor all = arena_[layer.lse];
+  return all.reshape({all.size()}).slice(0, B_ * model_.heads * T_).reshape({B_, model_.heads, T_});
+}
+
 Tensor Gpt::forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key) {
-  const std::int64_t C = model_.width;
+  begin_forward(weights, tokens, key);
+  forward_layers(weights, 0, model_.layers);
+  return hidden();
+}
+
+void Gpt::begin_forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key) {
   B_ = tokens.dim(0);
   T_ = tokens.dim(1);
   CHECK(T_ <= model_.context);
   tokens_ = tokens;
   use_dropout_ = key != nullptr && model_.dropout > 0;
   if (key != nullptr) key_ = *key;
-  const auto lse = [&](const LayerActivations& a) {
-    const Tensor all = arena_[a.lse];
-    return all.reshape({all.size()}).slice(0, B_ * model_.heads * T_).reshape({B_, model_.heads, T_});
-  };
+  const LayerActivations& a = slots_.layers[0];
+  ops_.embedding(at(a.residual, model_.width), tokens, weights.wte, weights.wpe, 0, dropout(embedding_site));
+  ops_.layernorm(rows(a.ln1), rows(a.ln1_mean), rows(a.ln1_rstd), rows(a.residual), weights.layers[0].ln1_weight,
+                 weights.layers[0].ln1_bias);
+}
 
-  ops_.embedding(at(slots_.layers[0].residual, C), tokens, weights.wte, weights.wpe, 0, dropout(embedding_site));
-  {
-    const LayerActivations& a = slots_.layers[0];
-    ops_.layernorm(rows(a.ln1), rows(a.ln1_mean), rows(a.ln1_rstd), rows(a.residual), weights.layers[0].ln1_weight,
-                   weights.layers[0].ln1_bias);
-  }
-  for (std::int64_t l = 0; l < model_.layers; ++l) {
+void Gpt::forward_layers(const GptTensors& weights, std::int64_t begin, std::int64_t end) {
+  const std::int64_t C = model_.width;
+  for (std::int64_t l = begin; l < end; ++l) {
     const LayerActivations& a = slots_.layers[l];
     const LayerTensors& w = weights.layers[l];
     ops_.linear(rows(a.qkv), rows(a.ln1), w.qkv_weight, w.qkv_bias);
@@ -135,22 +142,30 @@ Tensor Gpt::forward(const GptTensors& weights, Tensor tokens, const DropoutKey* 
                             last ? weights.final_weight : weights.layers[l + 1].ln1_weight,
                             last ? weights.final_bias : weights.layers[l + 1].ln1_bias, dropout(mlp_site(l)));
   }
-  return rows(slots_.final);
 }
 
-void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden) {
-  CHECK(pass_ == Pass::training);
-  const std::int64_t C = model_.width;
-  const Tensor dresidual = rows(slots_.dresidual), dnorm = rows(slots_.dnorm);
-  // Without dropout the gradient of a branch is the gradient of the residual it was added to, where the types agree.
-  const bool copied = use_dropout_ || !same_types_;
-  const Tensor masked = copied ? rows(slots_.dbranch) : Tensor();
-  const Tensor dbranch = copied ? masked : dresidual;
+// Without dropout the gradient of a branch is the gradient of the residual it was added to, where the types agree.
+Tensor Gpt::masked() const { return use_dropout_ || !same_types_ ? rows(slots_.dbranch) : Tensor(); }
 
-  ops_.layernorm_backward(dresidual, Into::write, masked, dropout(mlp_site(model_.layers - 1)), gradients.final_weight,
-                          gradients.final_bias, into, dhidden, rows(slots_.residual), weights.final_weight,
-                          rows(slots_.final_mean), rows(slots_.final_rstd));
-  for (std::int64_t l = model_.layers - 1; l >= 0; --l) {
+void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden) {
+  begin_backward(weights, gradients, into, dhidden);
+  backward_layers(weights, gradients, into, 0, model_.layers);
+  end_backward(gradients, into);
+}
+
+void Gpt::begin_backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden) {
+  CHECK(pass_ == Pass::training);
+  ops_.layernorm_backward(rows(slots_.dresidual), Into::write, masked(), dropout(mlp_site(model_.layers - 1)),
+                          gradients.final_weight, gradients.final_bias, into, dhidden, rows(slots_.residual),
+                          weights.final_weight, rows(slots_.final_mean), rows(slots_.final_rstd));
+}
+
+void Gpt::backward_layers(const GptTensors& weights, const GptTensors& gradients, Into into, std::int64_t begin,
+                          std::int64_t end) {
+  const std::int64_t C = model_.width;
+  const Tensor dresidual = rows(slots_.dresidual), dnorm = rows(slots_.dnorm), masked = this->masked();
+  const Tensor dbranch = masked.empty() ? dresidual : masked;
+  for (std::int64_t l = end - 1; l >= begin; --l) {
     const LayerActivations& a = slots_.layers[l];
     const LayerTensors& w = weights.layers[l];
     const LayerTensors& g = gradients.layers[l];
@@ -162,9 +177,7 @@ void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into 
                             dnorm, rows(a.middle), w.ln2_weight, rows(a.ln2_mean), rows(a.ln2_rstd));
     ops_.linear_backward(rows(slots_.dattention), g.attention_weight, g.attention_bias, into, dbranch,
                          rows(a.attention), w.attention_weight);
-    const Tensor lse = arena_[a.lse];
-    ops_.attention_backward(at(slots_.dqkv, 3 * C), at(slots_.dattention, C), at(a.attention, C),
-                            lse.reshape({lse.size()}).slice(0, B_ * model_.heads * T_).reshape({B_, model_.heads, T_}),
+    ops_.attention_backward(at(slots_.dqkv, 3 * C), at(slots_.dattention, C), at(a.attention, C), lse(a),
                             at(a.qkv, 3 * C), model_.heads);
     ops_.linear_backward(dnorm, g.qkv_weight, g.qkv_bias, into, rows(slots_.dqkv), rows(a.ln1), w.qkv_weight);
     // Below the first block there is no branch; the embedding applies its own mask.
@@ -172,7 +185,10 @@ void Gpt::backward(const GptTensors& weights, const GptTensors& gradients, Into 
                             l > 0 ? dropout(mlp_site(l - 1)) : Dropout{}, g.ln1_weight, g.ln1_bias, into, dnorm,
                             rows(a.residual), w.ln1_weight, rows(a.ln1_mean), rows(a.ln1_rstd));
   }
-  ops_.embedding_backward(gradients.wte, gradients.wpe, into, at(slots_.dresidual, C), tokens_,
+}
+
+void Gpt::end_backward(const GptTensors& gradients, Into into) {
+  ops_.embedding_backward(gradients.wte, gradients.wpe, into, at(slots_.dresidual, model_.width), tokens_,
                           dropout(embedding_site));
 }
 

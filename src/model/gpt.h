@@ -51,6 +51,12 @@ class Gpt {
   // tokens (B,T) i32 with B <= sequences and T <= context. Returns the normed hidden states (B*T, C), which stay valid
   // until the next forward. Without a key there is no dropout.
   Tensor forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key = nullptr);
+  // The same cut at layers, for weights that arrive one after the other: begin_forward, forward_layers over [0, L) in
+  // any pieces, hidden(). Layers [begin, end) also read the norm that follows them, layer `end`'s first or the final
+  // one.
+  void begin_forward(const GptTensors& weights, Tensor tokens, const DropoutKey* key = nullptr);
+  void forward_layers(const GptTensors& weights, std::int64_t begin, std::int64_t end);
+  Tensor hidden() const { return rows(slots_.final); }
 
   // Where the head may write the gradient of what the last forward returned.
   Tensor dhidden() const {
@@ -60,11 +66,19 @@ class Gpt {
   // dhidden (B*T, C) of the last forward. Gradients are written or added to, except wte, which is always added to: the
   // tied head has written it. Overwrites activations.
   void backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden);
+  // The same cut at layers, for gradients that are sent off while others are made: begin_backward (the final norm),
+  // backward_layers over [0, L) in any pieces from the last down, end_backward (the embedding).
+  void begin_backward(const GptTensors& weights, const GptTensors& gradients, Into into, Tensor dhidden);
+  void backward_layers(const GptTensors& weights, const GptTensors& gradients, Into into, std::int64_t begin,
+                       std::int64_t end);
+  void end_backward(const GptTensors& gradients, Into into);
 
  private:
   Dropout dropout(int site) const;
-  Tensor rows(int slot) const;                    // the slot cut to the B*T rows of this pass
-  Tensor at(int slot, std::int64_t width) const;  // (B,T,width)
+  Tensor rows(int slot) const;                      // the slot cut to the B*T rows of this pass
+  Tensor at(int slot, std::int64_t width) const;    // (B,T,width)
+  Tensor lse(const LayerActivations& layer) const;  // (B,H,T)
+  Tensor masked() const;                            // where a branch's gradient goes; empty: is dresidual
 
   ModelConfig model_;
   Ops& ops_;

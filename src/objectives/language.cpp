@@ -1,9 +1,9 @@
 // Language modelling: mean over valid tokens of (1 - eps) (-logp) + eps (-mean_logp) + z_loss lse^2. With z_loss the
 // coefficient of lse depends on lse itself, so that case scores first. Label smoothing: Szegedy et al. 2016 (q = (1 -
 // eps) onehot + eps / V); z-loss: Chowdhery et al. 2022.
-#include "src/objectives/objective.h"
-
 #include "kernels/check.h"
+#include "src/objectives/logistic.h"
+#include "src/objectives/objective.h"
 
 namespace nll {
 
@@ -11,9 +11,11 @@ namespace {
 
 class Language final : public Objective {
  public:
-  explicit Language(const ObjectiveConfig& config) : smoothing_(config.label_smoothing), z_loss_(config.z_loss) {}
+  explicit Language(const ObjectiveSettings& settings)
+      : Objective(settings), smoothing_(settings.label_smoothing), z_loss_(settings.z_loss) {}
 
-  bool one_pass() const override { return z_loss_ == 0; }
+  Needs needs() const override { return {}; }
+  bool one_pass() const override { return lse_is_known(); }
 
   void coefficients(const Batch& batch, const ScoredTokens& scored, std::int64_t normaliser,
                     std::span<float> out) const override {
@@ -45,24 +47,26 @@ class Language final : public Objective {
   }
 
  private:
+  void weigh_step(const Step& step, const StepTotals& totals, const StepGradient& out, StepSums& sums) const override {
+    const double weight = ratio_or_zero(1, static_cast<double>(totals.counts.tokens));
+    for (const Sequence& s : step.sequences()) {
+      s.everything([&](std::size_t t) {
+        out.add(s, t, StepGradient::logp, -weight * (1 - smoothing_));
+        if (smoothing_ != 0) out.add(s, t, StepGradient::uniform, -weight * smoothing_);
+        if (!s.is_scored()) return;
+        sums.loss -= weight * (1 - smoothing_) * static_cast<double>(s.scored.logp[t]);
+        if (smoothing_ != 0) sums.loss -= weight * smoothing_ * static_cast<double>(s.scored.mean_logp[t]);
+      });
+    }
+  }
+
   double smoothing_, z_loss_;
 };
 
 }  // namespace
 
-ObjectiveSums& ObjectiveSums::operator+=(const ObjectiveSums& other) {
-  tokens += other.tokens;
-  correct += other.correct;
-  nll += other.nll;
-  objective += other.objective;
-  entropy += other.entropy;
-  return *this;
-}
-
-// THE TABLE: one row an objective.
-std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config) {
-  if (config.kind == "language") return std::make_unique<Language>(config);
-  throw Error(Exit::usage, "objective.kind: unknown objective \"" + config.kind + "\" (language)");
+std::unique_ptr<Objective> make_language(const ObjectiveSettings& settings) {
+  return std::make_unique<Language>(settings);
 }
 
 }  // namespace nll

@@ -1,5 +1,8 @@
 #include "src/optim/adamw.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace nll {
 
 UpdateState first_update_state(const Numerics& numerics) {
@@ -9,10 +12,10 @@ UpdateState first_update_state(const Numerics& numerics) {
   return state;
 }
 
-ArenaPlan AdamWOptimizer::plan(const ParameterTable& table, const Numerics& numerics) {
+ArenaPlan AdamWOptimizer::plan(const ParameterTable& table, const Numerics& numerics, std::int64_t owned) {
   ArenaPlan plan("optimizer");
-  plan.add("m", numerics.moments, {table.stored_elements()});
-  plan.add("v", numerics.moments, {table.stored_elements()});
+  plan.add("m", numerics.moments, {owned});
+  plan.add("v", numerics.moments, {owned});
   plan.add("norm", DType::f32, {1});
   plan.add("squares", DType::f64, {(table.stored_elements() + Ops::norm_block - 1) / Ops::norm_block});
   plan.add("guard", DType::f32, {1});
@@ -21,12 +24,18 @@ ArenaPlan AdamWOptimizer::plan(const ParameterTable& table, const Numerics& nume
 }
 
 AdamWOptimizer::AdamWOptimizer(const Config& config, const ParameterTable& table, Ops& ops, Device& device,
-                               const Numerics& numerics)
+                               const Numerics& numerics, std::vector<OwnedSpan> owned)
     : weight_decay_(static_cast<float>(config.optimizer.weight_decay)),
-      spans_(table.decay_spans()),
+      owned_(std::move(owned)),
       ops_(ops),
       device_(device),
-      arena_(device, plan(table, numerics)) {
+      arena_(device, plan(table, numerics, elements_of(owned_))) {
+  for (const DecaySpan& span : table.decay_spans()) {
+    for (const OwnedSpan& own : owned_) {
+      const std::int64_t begin = std::max(span.begin, own.begin), end = std::min(span.end, own.end);
+      if (begin < end) spans_.push_back({begin, end, own.offset + begin - own.begin, span.decay});
+    }
+  }
   settings_.beta1 = static_cast<float>(config.optimizer.beta1);
   settings_.beta2 = static_cast<float>(config.optimizer.beta2);
   settings_.epsilon = static_cast<float>(config.optimizer.epsilon);
@@ -43,15 +52,22 @@ void AdamWOptimizer::set_state(const UpdateState& state) {
   device_.synchronize();
 }
 
-void AdamWOptimizer::update(Tensor weights, Tensor rounded, Tensor gradients) {
+void AdamWOptimizer::sum_squares(Tensor gradients) {
+  for (const OwnedSpan& own : owned_) {
+    const std::int64_t first = own.begin / Ops::norm_block,
+                       blocks = (own.size() + Ops::norm_block - 1) / Ops::norm_block;
+    ops_.square_sums(squares().slice(first, blocks), gradients.slice(own.begin, own.size()));
+  }
+}
+
+void AdamWOptimizer::apply(Tensor weights, Tensor rounded, Tensor gradients) {
   const Tensor norm = arena_[norm_];
-  ops_.square_sums(arena_[squares_], gradients);
-  ops_.norm(norm, arena_[squares_]);
+  ops_.norm(norm, squares());
   ops_.begin_update(state(), norm, guard(), settings_);
-  for (const DecaySpan& span : spans_) {
+  for (const UpdateSpan& span : spans_) {
     const std::int64_t n = span.end - span.begin;
     ops_.adamw(weights.slice(span.begin, n), rounded.empty() ? rounded : rounded.slice(span.begin, n),
-               first_moment().slice(span.begin, n), second_moment().slice(span.begin, n),
+               first_moment().slice(span.offset, n), second_moment().slice(span.offset, n),
                gradients.slice(span.begin, n), span.decay ? weight_decay_ : 0.0f, span.begin, state(), settings_);
   }
   ops_.end_update(state(), settings_);

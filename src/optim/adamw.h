@@ -9,6 +9,7 @@
 #include "src/config/config.h"
 #include "src/model/numerics.h"
 #include "src/model/parameters.h"
+#include "src/optim/zero1.h"
 
 namespace nll {
 
@@ -17,19 +18,35 @@ UpdateState first_update_state(const Numerics& numerics);
 
 class AdamWOptimizer {
  public:
-  static ArenaPlan plan(const ParameterTable& table, const Numerics& numerics = {});
+  // `owned`: elements whose moments are kept here and that are updated here.
+  static ArenaPlan plan(const ParameterTable& table, const Numerics& numerics, std::int64_t owned);
+  AdamWOptimizer(const Config& config, const ParameterTable& table, Ops& ops, Device& device, const Numerics& numerics,
+                 std::vector<OwnedSpan> owned);
+  // Of one rank, which owns everything.
   AdamWOptimizer(const Config& config, const ParameterTable& table, Ops& ops, Device& device,
-                 const Numerics& numerics = {});
+                 const Numerics& numerics = {})
+      : AdamWOptimizer(config, table, ops, device, numerics, everything(table)) {}
 
-  // Queues one update of `weights` by `gradients` (arenas of the table's stored size) at the learning rate in state(),
-  // and their `rounded` copies (empty: none). Nothing changes where the gradients or guard() are not finite.
-  void update(Tensor weights, Tensor rounded, Tensor gradients);
+  // Queues the sums of squares of the owned gradients, into their places in squares(). Arenas are of the table's stored
+  // size.
+  void sum_squares(Tensor gradients);
+  // When squares() is complete: queues one update of the owned `weights` by `gradients` at the learning rate in
+  // state(), and their `rounded` copies (empty: none). Nothing changes where the gradients or guard() are not finite.
+  void apply(Tensor weights, Tensor rounded, Tensor gradients);
+  // Both, for one rank.
+  void update(Tensor weights, Tensor rounded, Tensor gradients) {
+    sum_squares(gradients);
+    apply(weights, rounded, gradients);
+  }
   // Puts a state in place and waits until it is there.
   void set_state(const UpdateState& state);
   Tensor state() const { return arena_[state_]; }  // one UpdateState
   Tensor learning_rate() const { return field(offsetof(UpdateState, learning_rate)); }
   Tensor loss_scale() const { return field(offsetof(UpdateState, loss_scale)); }
-  Tensor guard() const { return arena_[guard_]; }  // (1): NaN where a loss of this step was not finite
+  Tensor squares() const { return arena_[squares_]; }  // f64, one a block of Ops::norm_block elements of the arena
+  Tensor guard() const { return arena_[guard_]; }      // (1): NaN where a loss of this step was not finite
+  const std::vector<OwnedSpan>& owned() const { return owned_; }
+  // Of the owned elements, one span after the other.
   Tensor first_moment() const { return arena_[m_]; }
   Tensor second_moment() const { return arena_[v_]; }
 
@@ -40,7 +57,13 @@ class AdamWOptimizer {
 
   AdamW settings_;
   float weight_decay_;
-  std::vector<DecaySpan> spans_;
+  // Neighbours that are owned and share their weight decay: one call each.
+  struct UpdateSpan {
+    std::int64_t begin = 0, end = 0, offset = 0;  // in the arena; of its moments
+    bool decay = false;
+  };
+  std::vector<OwnedSpan> owned_;
+  std::vector<UpdateSpan> spans_;
   Ops& ops_;
   Device& device_;
   int m_ = 0, v_ = 1, norm_ = 2, squares_ = 3, guard_ = 4, state_ = 5;

@@ -1,6 +1,6 @@
 // Console: what a person sees. On a terminal one live line that is rewritten in place; in a log plain lines, fewer of
 // them. Goes to standard error through spdlog; results (samples, tables, --json) are printed by the verbs to standard
-// output.
+// output. Of several ranks one has that; the others write what is not progress to files in the run's folder.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -15,6 +15,14 @@ class logger;
 
 namespace nll {
 
+// Where a rank says what is not for everybody.
+struct LogFile {
+  std::string folder;  // the run's
+  std::string name;    // "logs/rank_00003.log"
+  std::string path() const { return folder + "/" + name; }
+};
+LogFile rank_log(const std::string& run_folder, int rank);
+
 class Console {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -27,6 +35,9 @@ class Console {
   explicit Console(bool terminal);
   // Writes to `descriptor`, which stays the caller's. Tests give a pipe and a clock that they turn themselves.
   Console(bool terminal, int descriptor, Clock clock = std::chrono::steady_clock::now);
+  // Appends to a file, each line with its time; live lines are not written. The file is made at the first line that
+  // comes when the run's folder exists (this makes no run), and holds what was said before that too.
+  explicit Console(const LogFile& file);
   ~Console();  // ends a live line that is still open, so that what comes next starts on its own line
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
@@ -36,16 +47,19 @@ class Console {
   Time now() const { return clock_(); }
   void info(const std::string& line);
   void warning(const std::string& line);
+  // What ends a run, for logs that outlive it. (main() prints it to standard error.)
+  void error(const std::string& message, const std::string& hint = {});
   // Replaces the live line on a terminal (cut to its width). In a log it prints when at least `log_interval` passed
   // since the last such line, or when `always` is set.
   void live(const std::string& line, bool always = false);
   void finish_live();  // keeps the last live line and goes to the next
 
  private:
-  void print(const std::string& line, bool is_warning);
+  void print(const std::string& line, const char* color, const char* kind);
   void draw();
   void erase();
   bool terminal_ = false;
+  bool file_ = false;
   int descriptor_ = 2;
   Clock clock_;
   std::shared_ptr<spdlog::logger> logger_;

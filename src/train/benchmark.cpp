@@ -83,7 +83,8 @@ StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_request
   std::vector<double> seconds;
   {
     const ParameterTable table = ParameterTable::gpt2(config_.model);
-    TrainStep step(config_, plan_, table, backend_);
+    Collective alone(one_rank(), device_, ops_, {});
+    TrainStep step(config_, plan_, table, backend_, alone);
     initialize(table, 1, device_, step.master());
     step.round_weights();
     RandomBatches batches(config_.model, plan_.sequences, std::min<std::int64_t>(plan_.micro_batches, 8));

@@ -101,6 +101,7 @@ std::vector<Benchmark::Case> Benchmark::cases() {
   const Tensor logits = filled(numerics.logits, {chunks.logits, V}),
                dlogits = numerics.logits == type ? logits : filled(type, {chunks.chunk, V});
   const Tensor dslice = dlogits.slice(0, chunks.logits), coefficients = filled(exact, {chunks.chunk, 4});
+  const Tensor squares = filled(DType::f64, {(V * C + Ops::norm_block - 1) / Ops::norm_block});
   const Tensor norm = filled(exact, {1}), m = filled(numerics.moments, {V, C}),
                second = filled(numerics.moments, {V, C}), master = numerics.rounded() ? filled(exact, {V, C}) : wte,
                rounded = numerics.rounded() ? flat(wte) : Tensor();
@@ -169,8 +170,9 @@ std::vector<Benchmark::Case> Benchmark::cases() {
       [=, &ops] { ops.embedding_backward(g_wte, g_wpe, Into::write, as_BTC(x), tokens, {}); });
   // The whole arena is a few times this tensor.
   const double arena = real(ParameterTable::gpt2(model).stored_elements()) / (v * c);
-  add("global_norm (wte)", Stage::update, 2 * v * c, bytes_of_all({g_wte}), arena,
-      [=, &ops] { ops.global_norm(norm, flat(g_wte)); });
+  add("square_sums (wte)", Stage::update, 2 * v * c, bytes_of_all({g_wte}), arena,
+      [=, &ops] { ops.square_sums(squares, flat(g_wte)); });
+  add("norm", Stage::update, 0, bytes_of_all({squares}), arena, [=, &ops] { ops.norm(norm, squares); });
   add("adamw (wte)", Stage::update, 0,
       2 * bytes_of_all({master, m, second}) + bytes_of_all({g_wte}) + real(rounded.empty() ? 0 : rounded.bytes()),
       arena,
@@ -181,7 +183,7 @@ std::vector<Benchmark::Case> Benchmark::cases() {
 std::string Benchmark::op_names() const {
   return "embedding, layernorm, linear, attention, residual_layernorm, linear_gelu, head_logits, "
          "cross_entropy_backward, head_backward, "
-         "layernorm_backward, linear_backward, attention_backward, embedding_backward, global_norm, adamw";
+         "layernorm_backward, linear_backward, attention_backward, embedding_backward, square_sums, norm, adamw";
 }
 
 double Benchmark::time_call(const std::function<void()>& run) {

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "kernels/ops.h"
+#include "src/train/host_copy.h"
 
 namespace nll {
 
@@ -74,20 +74,6 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
-Buffer host_buffer(std::int64_t bytes) {
-  void* data = std::calloc(1, static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1)));
-  if (data == nullptr) throw Error(Exit::resources, fmt::format("memory: no room for {} bytes", bytes));
-  return Buffer(data, bytes, [](void* p, std::int64_t) { std::free(p); });
-}
-
-// BF16 is the upper half of FP32.
-float widened(std::uint16_t value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16); }
-// To nearest even. Moments are finite.
-std::uint16_t rounded(float value) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-}
-
 // Reads one tensor through host memory; returns the host copy.
 Buffer read_into(const SafetensorsFile& file, const std::string& name, const ParameterSpec& spec, Device& device,
                  Tensor view) {
@@ -95,15 +81,8 @@ Buffer read_into(const SafetensorsFile& file, const std::string& name, const Par
   const Tensor values =
       spec.vector ? host.tensor(0, DType::f32, {spec.columns}) : host.tensor(0, DType::f32, {spec.rows, spec.columns});
   file.read(name, values);
-  if (view.type() == DType::bf16) {
-    std::vector<std::uint16_t> halves(static_cast<std::size_t>(view.size()));
-    std::transform(values.as<float>(), values.as<float>() + view.size(), halves.begin(), rounded);
-    device.upload(view, halves.data());
-    device.synchronize();
-  } else {
-    device.upload(view, values.data());
-    device.synchronize();
-  }
+  device.upload(view, values.data());
+  device.synchronize();
   return host;
 }
 
@@ -213,25 +192,6 @@ void load_weights(const CheckpointFolder& folder, const std::string& place, cons
   }
 }
 
-void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor first, Tensor second, const ParameterProgress& progress) {
-  const SafetensorsFile file = folder.optimizer();
-  const auto& stored = file.header().tensors;
-  if (stored.size() != 2 * table.specs().size()) {
-    refuse(place,
-           fmt::format("optimizer.safetensors holds {} tensors, expected {}", stored.size(), 2 * table.specs().size()));
-  }
-  for (const auto& [moment, arena] : {std::pair{"m/", first}, std::pair{"v/", second}}) {
-    for (const ParameterSpec& spec : table.specs()) {
-      const std::string name = moment + spec.name;
-      if (!stored.contains(name)) refuse(place, "optimizer.safetensors: " + name + " is missing");
-      read_into(file, name, spec, device, parameter_view(spec, arena));
-      const std::int64_t before = moment[0] == 'v' ? table.stored_elements() : 0;
-      if (progress) progress(before + spec.offset + spec.stored_size(), 2 * table.stored_elements());
-    }
-  }
-}
-
 std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& device, Tensor arena,
                                        const std::string& name_prefix, std::vector<Buffer>& staging) {
   std::vector<NamedTensor> named;
@@ -242,13 +202,7 @@ std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& devi
       staging.push_back(host_buffer(checked_product(view.size(), 4)));
       const Tensor copy = spec.vector ? staging.back().tensor(0, DType::f32, {spec.columns})
                                       : staging.back().tensor(0, DType::f32, {spec.rows, spec.columns});
-      if (view.type() == DType::bf16) {
-        std::vector<std::uint16_t> halves(static_cast<std::size_t>(view.size()));
-        device.download(halves.data(), view);
-        std::transform(halves.begin(), halves.end(), copy.as<float>(), widened);
-      } else {
-        device.download(copy.data(), view);
-      }
+      device.download(copy.data(), view);
       view = copy;
     }
     named.push_back({name_prefix + spec.name, view});

@@ -33,11 +33,6 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
 void load_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
                   Tensor arena, const ParameterProgress& progress = {});
 
-// Reads the moments of a checkpoint, "m/" and "v/" + name, into arenas of `table`; FP32 in the file, rounded where the
-// arena is BF16.
-void load_moments(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table, Device& device,
-                  Tensor first, Tensor second, const ParameterProgress& progress = {});
-
 // The published tensors of an arena under `prefix` + name, FP32, for saving. Staging holds host copies for a device
 // whose memory the host cannot read.
 std::vector<NamedTensor> named_tensors(const ParameterTable& table, Device& device, Tensor arena,

@@ -10,6 +10,7 @@
 #include "src/model/head.h"
 #include "src/optim/adamw.h"
 #include "src/report/console.h"
+#include "src/train/rank_update.h"
 
 namespace nll {
 
@@ -27,13 +28,30 @@ ArenaPlan parameter_plan(const char* name, const ParameterTable& table, DType ty
 }
 
 std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& table, std::int64_t sequences,
-                                 const Numerics& numerics) {
+                                 const TrainPlan& ranked) {
+  const Numerics& numerics = ranked.numerics;
   const ModelConfig& model = config.model;
   const std::int64_t tokens = checked_product(sequences, model.context);
   std::vector<ArenaPlan> arenas{parameter_plan("weights", table, DType::f32)};
   if (numerics.rounded()) arenas.push_back(parameter_plan("rounded weights", table, numerics.compute));
   arenas.push_back(parameter_plan("gradients", table, DType::f32));
-  arenas.push_back(AdamWOptimizer::plan(table, numerics));
+  if (config.dist.reduce == "tree") {
+    // Sums of 1, 2, 4, ... micro-batches that wait for the next.
+    const std::int64_t micro_batches = ranked.samples_per_step / ranked.ranks / sequences;
+    ArenaPlan tree("gradient tree");
+    for (std::int64_t sum = 1; sum < micro_batches; sum *= 2)
+      tree.add("sum of " + std::to_string(sum), DType::f32, {table.stored_elements()});
+    if (micro_batches > 1) arenas.push_back(tree);
+  }
+  std::int64_t owned = 0;
+  for (std::int64_t rank = 0; rank < ranked.ranks; ++rank) owned = std::max(owned, elements_of(ranked.owned(rank)));
+  arenas.push_back(AdamWOptimizer::plan(table, numerics, owned));
+  if (ranked.ranks > 1) {
+    World world;
+    world.size = static_cast<int>(ranked.ranks);
+    arenas.push_back(RankUpdate::plan(ranked.ranks));
+    arenas.push_back(Collective::plan(collective_settings(config, ranked.buckets), world));
+  }
   arenas.push_back(Gpt::plan(model, sequences, model.context, Pass::training, numerics));
   arenas.push_back(Head::plan(model, config.head, tokens, numerics));
   ArenaPlan inputs("batch");
@@ -64,12 +82,33 @@ std::int64_t bytes_of_all(const std::vector<ArenaPlan>& arenas) {
 
 std::int64_t TrainPlan::bytes() const { return bytes_of_all(arenas); }
 
+std::vector<OwnedSpan> TrainPlan::owned(std::int64_t rank) const {
+  if (sharded) return owned_spans(buckets, rank);
+  return {{0, buckets.front().bucket.end(), 0}};
+}
+
+Collective::Settings collective_settings(const Config& config, const std::vector<GradientBucket>& buckets) {
+  Collective::Settings settings;
+  settings.order = config.dist.reduce == "tree" ? SumOrder::tree : SumOrder::sequence;
+  settings.wire = config.dist.wire == "bf16" ? DType::bf16 : DType::f32;
+  for (const GradientBucket& of : buckets) {
+    const std::vector<std::int64_t>& cuts = of.bucket.cuts;
+    settings.largest_bucket = std::max(settings.largest_bucket, of.bucket.size());
+    for (std::size_t r = 1; r < cuts.size(); ++r)
+      settings.largest_part = std::max(settings.largest_part, cuts[r] - cuts[r - 1]);
+  }
+  return settings;
+}
+
 TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes, const Numerics& numerics) {
   const ParameterTable table = ParameterTable::gpt2(config.model);
   TrainPlan plan;
   plan.ranks = ranks;
   plan.numerics = numerics;
   plan.samples_per_step = config.batch.tokens_per_step / config.model.context;
+  plan.sharded = config.dist.shard_optimizer;
+  plan.parameters = table.parameters();
+  plan.buckets = gradient_buckets(table, config.model.layers, ranks, config.dist.bucket_bytes);
   const std::int64_t per_rank = plan.samples_per_step / ranks;
   if (per_rank == 0 || per_rank * ranks * config.model.context != config.batch.tokens_per_step) {
     throw Error(Exit::usage, fmt::format("batch.tokens_per_step: {} is no multiple of ranks {} x model.context {}",
@@ -85,7 +124,7 @@ TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memor
     plan.sequences = 1;
     for (std::int64_t n = most; n > 1; --n) {
       if (per_rank % n != 0) continue;
-      if (memory_bytes > 0 && bytes_of_all(arenas_of(config, table, n, numerics)) > memory_bytes) continue;
+      if (memory_bytes > 0 && bytes_of_all(arenas_of(config, table, n, plan)) > memory_bytes) continue;
       plan.sequences = n;
       break;
     }
@@ -95,9 +134,8 @@ TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memor
                                          plan.sequences, per_rank));
   }
   plan.micro_batches = per_rank / plan.sequences;
-  plan.parameters = table.parameters();
   plan.flops_per_token = training_flops_per_token(config.model, config.model.context);
-  plan.arenas = arenas_of(config, table, plan.sequences, numerics);
+  plan.arenas = arenas_of(config, table, plan.sequences, plan);
   return plan;
 }
 

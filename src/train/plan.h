@@ -9,6 +9,7 @@
 #include "src/config/config.h"
 #include "src/model/numerics.h"
 #include "src/model/parameters.h"
+#include "src/optim/zero1.h"
 
 namespace nll {
 
@@ -19,14 +20,21 @@ struct TrainPlan {
   std::int64_t micro_batches = 0;     // a step on one rank
   std::int64_t parameters = 0;        // as published
   Numerics numerics;
-  double flops_per_token = 0;     // forward and backward, 6 N + 6 L C T
-  std::vector<ArenaPlan> arenas;  // in the order they are allocated
+  double flops_per_token = 0;           // forward and backward, 6 N + 6 L C T
+  std::vector<GradientBucket> buckets;  // in which gradients travel between ranks
+  bool sharded = true;                  // each rank keeps its parts of the moments
+  std::vector<ArenaPlan> arenas;        // in the order they are allocated, of the rank that owns most
   std::int64_t bytes() const;
+  // What `rank` keeps the moments of.
+  std::vector<OwnedSpan> owned(std::int64_t rank) const;
 };
 
 // `memory_bytes` limits the choice of `batch.sequences: auto`; 0: no limit is known.
 // Throws Error(usage) for a batch that cannot be cut evenly.
 TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memory_bytes, const Numerics& numerics = {});
+
+// How the ranks of a run of this plan sum gradients.
+Collective::Settings collective_settings(const Config& config, const std::vector<GradientBucket>& buckets);
 
 // Throws Error(resources) that names the largest parts and the keys that make them smaller.
 void check_memory(const TrainPlan& plan, std::int64_t available_bytes);

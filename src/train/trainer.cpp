@@ -8,6 +8,7 @@
 #include "kernels/machine.h"
 #include "src/optim/schedule.h"
 #include "src/train/model_folder.h"
+#include "src/train/moments.h"
 
 namespace nll {
 
@@ -25,7 +26,8 @@ ArenaPlan named(const TrainPlan& plan, const char* name) {
 }  // namespace
 
 Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
-                 CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds)
+                 CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds,
+                 Collective& collective)
     : config_(config),
       plan_(plan),
       state_(start.state),
@@ -35,8 +37,9 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
       store_(store),
       console_(console),
       stop_requested_(std::move(stop_requested)),
+      collective_(collective),
       table_(ParameterTable::gpt2(config.model)),
-      step_(config, plan, table_, backend),
+      step_(config, plan, table_, backend, collective),
       evaluation_gpt_(config.model, ops_, device_, plan.sequences, config.model.context, Pass::inference,
                       plan.numerics),
       evaluation_arena_(device_, named(plan, "evaluation batch")) {
@@ -59,8 +62,9 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
           [&](const auto& progress) { load_weights(folder, source, table_, device_, weights, progress); });
     if (start.checkpoint) {
       shown("loading moments", [&](const auto& progress) {
-        load_moments(folder, source, table_, device_, step_.optimizer().first_moment(),
-                     step_.optimizer().second_moment(), progress);
+        AdamWOptimizer& optimizer = step_.optimizer();
+        load_moments(folder, source, table_, device_, optimizer.first_moment(), optimizer.second_moment(),
+                     optimizer.owned(), progress);
       });
       saved_step_ = state_.step;
     }
@@ -78,30 +82,46 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
   }
   state_.samples_per_step = plan.samples_per_step;
   state_.data_fingerprint = data_.train->fingerprint();
-  loader_ = std::make_unique<Loader>(*data_.train, seed, state_.samples, plan.samples_per_step, plan.sequences);
-  metrics_ = std::make_unique<EventLog>(config.run.directory + "/metrics.jsonl", state_.step,
-                                        config.log.tensorboard ? config.run.directory + "/tensorboard" : "",
-                                        [this](const std::string& line) { console_.warning(line); });
+  const World& world = collective.world();
+  loader_ = std::make_unique<Loader>(*data_.train, seed, state_.samples, plan.samples_per_step, plan.sequences,
+                                     world.rank, world.size);
+  if (first_rank())
+    metrics_ = std::make_unique<EventLog>(config.run.directory + "/metrics.jsonl", state_.step,
+                                          config.log.tensorboard ? config.run.directory + "/tensorboard" : "",
+                                          [this](const std::string& line) { console_.warning(line); });
   // Of a GPU the published peak, so that the share is its MFU; of a CPU what it does at this moment.
   if (plan.numerics.gpu) {
     peak_gflops_ = peak_matmul_flops(device_.info(), plan.numerics.compute) * 1e-9;
   } else if (probe_seconds > 0) {
     peak_gflops_ = measure_sgemm_gflops(device_.info().threads, probe_seconds);
   }
-  metrics_->append({start.checkpoint ? "resume" : "start",
-                    state_.step,
-                    state_.tokens,
-                    {{"device", device_.info().name},
-                     {"threads", std::int64_t{device_.info().threads}},
-                     {plan.numerics.gpu ? "peak_gflops" : "sgemm_gflops", peak_gflops_},
-                     {"parameters", plan_.parameters},
-                     {"memory_bytes", plan_.bytes()},
-                     {"flops_per_token", plan_.flops_per_token},
-                     {"training_tokens", data_.train->tokens()},
-                     {"validation_tokens", data_.validation ? data_.validation->tokens() : std::int64_t{0}}}});
+  record({start.checkpoint ? "resume" : "start",
+          state_.step,
+          state_.tokens,
+          {{"device", device_.info().name},
+           {"threads", std::int64_t{device_.info().threads}},
+           {plan.numerics.gpu ? "peak_gflops" : "sgemm_gflops", peak_gflops_},
+           {"ranks", std::int64_t{world.size}},
+           {"parameters", plan_.parameters},
+           {"memory_bytes", plan_.bytes()},
+           {"flops_per_token", plan_.flops_per_token},
+           {"training_tokens", data_.train->tokens()},
+           {"validation_tokens", data_.validation ? data_.validation->tokens() : std::int64_t{0}}}});
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::record(const Event& event) {
+  if (metrics_) metrics_->append(event);
+}
+
+bool Trainer::all_go_on(bool mine) {
+  if (collective_.alone()) return mine;
+  ControlWord word;
+  word.step = state_.step;
+  word.stop = mine ? 0 : 1;
+  return !collective_.control(word).stop;
+}
 
 Exit Trainer::run(std::int64_t step_limit) {
   const std::int64_t last =
@@ -121,6 +141,7 @@ Exit Trainer::run(std::int64_t step_limit) {
     report(result);
     if (!result.finite) skip(result);
     if (step_.ahead() > 0) continue;
+    check_replicas_if_due();
     // Saved before it is evaluated: an interrupted evaluation loses nothing.
     if (state_.step == last || save_due(state_.step) || evaluation_due(state_.step)) save();
     if (!stopped) stopped = !after_save();
@@ -128,7 +149,7 @@ Exit Trainer::run(std::int64_t step_limit) {
   }
   if (saved_step_ != state_.step && state_.step > 0) save();
   if (stopped) return Exit::stopped;
-  metrics_->append({"end", state_.step, state_.tokens, {{"seconds", state_.seconds}, {"skipped", state_.skipped}}});
+  record({"end", state_.step, state_.tokens, {{"seconds", state_.seconds}, {"skipped", state_.skipped}}});
   return Exit::done;
 }
 

@@ -11,6 +11,7 @@
 #include "src/checkpoint/checkpoint.h"
 #include "src/config/config.h"
 #include "src/eval/evaluate.h"
+#include "src/eval/score.h"
 #include "src/infer/generate.h"
 #include "src/model/gpt.h"
 #include "src/report/console.h"
@@ -18,6 +19,7 @@
 #include "src/text/loader.h"
 #include "src/text/tokenizer.h"
 #include "src/train/plan.h"
+#include "src/train/run_folder.h"
 #include "src/train/state.h"
 #include "src/train/train_step.h"
 
@@ -31,20 +33,16 @@ struct TrainData {
 };
 TrainData open_train_data(const Config& config);
 
-// How a run begins: fresh, or from a checkpoint.
-struct TrainStart {
-  std::optional<std::string> checkpoint;  // folder to continue from
-  TrainingState state;                    // of that checkpoint
-};
-
 class Trainer {
  public:
   // Allocates the whole plan and loads or initialises the weights. `stop_requested` is asked once a micro-batch; the
   // machine's own sgemm rate is measured for `probe_seconds` (0: not, and no share of peak is shown).
   Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
-          CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds);
+          CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds,
+          Collective& collective);
   ~Trainer();
 
+  // On several ranks all call this; what is said, logged and decided by a clock or a signal is so on all of them.
   // Trains until the schedule ends (Exit::done), `step_limit` more steps are done (Exit::done; 0: no limit), or a stop
   // is requested (Exit::stopped; state saved). Throws Error(diverged) after too many non-finite steps in a row.
   Exit run(std::int64_t step_limit);
@@ -61,15 +59,21 @@ class Trainer {
   StepResult finish_step();  // the oldest that is queued
   // Whether something follows the step after which `step` are done that needs the weights as they are then.
   bool something_due(std::int64_t step) const;
+  bool first_rank() const { return collective_.world().rank == 0; }
+  void record(const Event& event);  // in the metrics, which rank 0 writes
+  bool all_go_on(bool mine);        // false where any rank says so
+  void check_replicas_if_due();
   void report(const StepResult& result);
   void skip(const StepResult& result);
   void save();
   bool after_save();  // validation and sample when they are due; false: a stop was requested inside
   bool validate();
+  Score all_ranks(const Score& own);
   bool sample();
   bool evaluation_due(std::int64_t step) const;
   bool save_due(std::int64_t step) const;
   bool sample_due(std::int64_t step) const;
+  bool replica_check_due(std::int64_t step) const;
 
   Config config_;
   TrainPlan plan_;
@@ -80,6 +84,7 @@ class Trainer {
   CheckpointStore& store_;
   Console& console_;
   std::function<bool()> stop_requested_;
+  Collective& collective_;
 
   ParameterTable table_;
   TrainStep step_;
@@ -87,7 +92,7 @@ class Trainer {
   Arena evaluation_arena_;
   std::unique_ptr<Generator> generator_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<EventLog> metrics_;
+  std::unique_ptr<EventLog> metrics_;                 // of rank 0
   std::chrono::steady_clock::time_point busy_since_;  // start of the oldest queued step, or end of the one before it
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   double step_seconds_ = 0;  // smoothed, for rate and time left

@@ -3,10 +3,14 @@
 
 #include <cmath>
 
+#include "src/dist/agreement.h"
+#include "src/eval/score.h"
 #include "src/infer/stream.h"
 #include "src/report/train_line.h"
 #include "src/train/checkpoint_texts.h"
 #include "src/train/model_folder.h"
+#include "src/train/moments.h"
+#include "src/train/replica_check.h"
 #include "src/train/trainer.h"
 
 namespace nll {
@@ -34,7 +38,7 @@ void Trainer::report(const StepResult& result) {
                     {"gradient_norm", static_cast<double>(result.gradient_norm)},
                     {"tokens_per_second", tokens / result.seconds}};
     if (plan_.numerics.compute == DType::f16) event.values.emplace_back("loss_scale", state_.loss_scale);
-    metrics_->append(event);
+    record(event);
   }
   TrainLine line;
   line.step = state_.step;
@@ -54,12 +58,12 @@ void Trainer::report(const StepResult& result) {
 }
 
 void Trainer::skip(const StepResult& result) {
-  metrics_->append({"skipped",
-                    state_.step,
-                    state_.tokens,
-                    {{"gradient_norm", static_cast<double>(result.gradient_norm)},
-                     {"first_sample", state_.samples - plan_.samples_per_step},
-                     {"in_a_row", state_.skipped_in_a_row}}});
+  record({"skipped",
+          state_.step,
+          state_.tokens,
+          {{"gradient_norm", static_cast<double>(result.gradient_norm)},
+           {"first_sample", state_.samples - plan_.samples_per_step},
+           {"in_a_row", state_.skipped_in_a_row}}});
   console_.warning(fmt::format("step {}: loss or gradient is not finite, the update was skipped ({} in a row)",
                                state_.step, state_.skipped_in_a_row));
   if (state_.skipped_in_a_row < config_.log.nonfinite_limit) return;
@@ -67,7 +71,7 @@ void Trainer::skip(const StepResult& result) {
   // What is queued behind it is done first: a checkpoint holds the weights of the step that it names.
   while (step_.ahead() > 0) report(finish_step());
   if (saved_step_ != state_.step) save();
-  throw Error(
+  throw AgreedError(
       Exit::diverged,
       fmt::format("step {}: {} steps in a row had a loss or gradient that is not finite; the weights are those of the "
                   "last good step",
@@ -76,6 +80,7 @@ void Trainer::skip(const StepResult& result) {
 }
 
 void Trainer::save() {
+  step_.settle();
   // Seconds, for a large model: say why the line stands still.
   const std::int64_t bytes = checked_product(plan_.parameters, 12);
   if (bytes > std::int64_t{256} << 20)
@@ -84,19 +89,21 @@ void Trainer::save() {
   std::vector<Buffer> staging;
   CheckpointContent content;
   content.step = state_.step;
-  content.weights = named_tensors(table_, device_, step_.master(), "", staging);
-  content.optimizer = named_tensors(table_, device_, step_.optimizer().first_moment(), "m/", staging);
-  for (NamedTensor& tensor : named_tensors(table_, device_, step_.optimizer().second_moment(), "v/", staging)) {
-    content.optimizer.push_back(std::move(tensor));
+  // With moments on every rank each has all of them, and rank 0 writes them.
+  if (first_rank()) content.weights = named_tensors(table_, device_, step_.master(), "", staging);
+  if (first_rank() || plan_.sharded) {
+    AdamWOptimizer& optimizer = step_.optimizer();
+    content.optimizer =
+        moment_slices(table_, device_, optimizer.first_moment(), optimizer.second_moment(), optimizer.owned(), staging);
   }
   content.texts = checkpoint_texts(config_, state_, data_.tokenizer ? &*data_.tokenizer : nullptr);
   content.manifest = {{"device", device_.info().name},
                       {"threads", std::to_string(device_.info().threads)},
                       {"data_fingerprint", fmt::format("{:016x}", state_.data_fingerprint)}};
-  const std::string folder = store_.save(content);
+  const std::string folder = store_.save(content, collective_);
   saved_step_ = state_.step;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  metrics_->append({"checkpoint", state_.step, state_.tokens, {{"folder", folder}, {"seconds", seconds}}});
+  record({"checkpoint", state_.step, state_.tokens, {{"folder", folder}, {"seconds", seconds}}});
   KeepRules rules{config_.checkpoint.keep_last, config_.checkpoint.keep_every, std::nullopt};
   if (config_.checkpoint.keep_best && state_.best_step >= 0) rules.best_step = state_.best_step;
   for (const std::string& problem : store_.prune(rules)) console_.warning(problem);
@@ -119,25 +126,53 @@ bool Trainer::sample_due(std::int64_t step) const {
 }
 
 bool Trainer::something_due(std::int64_t step) const {
-  return save_due(step) || evaluation_due(step) || sample_due(step);
+  return save_due(step) || evaluation_due(step) || sample_due(step) || replica_check_due(step);
+}
+
+bool Trainer::replica_check_due(std::int64_t step) const {
+  const std::int64_t every = config_.dist.check_replicas_every;
+  return !collective_.alone() && every > 0 && step % every == 0;
+}
+
+void Trainer::check_replicas_if_due() {
+  if (!replica_check_due(state_.step)) return;
+  step_.settle();
+  check_replicas(collective_, device_, step_.master(), state_.step);
 }
 
 bool Trainer::after_save() {
   if (evaluation_due(state_.step) && validated_step_ != state_.step && !validate()) return false;
-  return !sample_due(state_.step) || sample();
+  if (!sample_due(state_.step)) return true;
+  step_.settle();
+  // Rank 0 samples; the others wait for it.
+  return all_go_on(!first_rank() || sample());
+}
+
+Score Trainer::all_ranks(const Score& own) {
+  if (collective_.alone()) return own;
+  Score all(data_.lengths);
+  for (const std::string& part : collective_.exchange(own.bytes(), "sums of the validation")) all.add(part);
+  return all;
 }
 
 bool Trainer::validate() {
+  step_.settle();
+  const World& world = collective_.world();
   SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
-                            config_.model.vocabulary);
+                            config_.model.vocabulary, 0, world.rank, world.size);
   Job job(console_, "validating", "tokens");
-  const Evaluation result = evaluate(evaluation_gpt_, step_.head(), device_, step_.weights(), windows, data_.lengths,
-                                     evaluation_arena_, [&](std::int64_t done, std::int64_t total) {
-                                       job.update(done, total);
-                                       return !stop_requested_();
-                                     });
+  bool go_on = true;
+  // Each rank scores its part; their sums are added in the order of ranks.
+  const Score own = score_windows(evaluation_gpt_, step_.head(), device_, step_.weights(), windows, data_.lengths,
+                                  evaluation_arena_, [&](std::int64_t done, std::int64_t total) {
+                                    job.update(done, total);
+                                    return go_on = !stop_requested_();
+                                  });
   job.finish();
-  if (!result.complete) return false;
+  if (!all_go_on(go_on || own.tokens() == windows.targets())) return false;
+  const Score all = all_ranks(own);
+  if (all.tokens() == 0) throw AgreedError(Exit::bad_data, "the validation text has no token to predict");
+  const Evaluation result = all.evaluation();
   validated_step_ = state_.step;
   last_validation_ = result;
   Event event{"validation", state_.step, state_.tokens, {}};
@@ -154,7 +189,7 @@ bool Trainer::validate() {
   event.values.emplace_back("calibration_count", counts);
   event.values.emplace_back("calibration_correct", correct);
   event.values.emplace_back("calibration_confidence_sum", confidence_sums);
-  metrics_->append(event);
+  record(event);
   const bool best = result.loss < state_.best_loss;
   if (best) {
     state_.best_loss = result.loss;
@@ -165,6 +200,7 @@ bool Trainer::validate() {
   console_.info(fmt::format("step {}: validation loss {:.4f}  perplexity {:.2f}{}  accuracy {:.1f}%  ECE {:.3f}{}",
                             state_.step, result.loss, result.perplexity, bits, 100 * result.accuracy, result.ece,
                             best ? "  (best)" : ""));
+  if (!first_rank()) return true;
   write_loss_plot(read_metrics(config_.run.directory + "/metrics.jsonl"), config_.run.directory,
                   config_.run.directory + "/loss.svg");
   return true;
@@ -190,7 +226,7 @@ bool Trainer::sample() {
   });
   if (reason == StopReason::asked) return false;
   const std::string text = config_.sample.prompt + data_.tokenizer->decode(ids);
-  metrics_->append({"sample", state_.step, state_.tokens, {{"text", text}}});
+  record({"sample", state_.step, state_.tokens, {{"text", text}}});
   console_.finish_live();
   console_.info(fmt::format("step {}: sample\n{}", state_.step, text));
   return true;

@@ -49,7 +49,7 @@ TEST(CudaAdamW, FollowsItsFormulaOverTenSteps) {
       for (int step = 1; step <= 10; ++step) {
         const Reals gradient = random.normals(n, 0.1);
         const Tensor g = machine.put(gradient, {n});
-        machine.ops().global_norm(update.norm(), g);
+        global_norm(machine.ops(), machine.device(), update.norm(), g);
         machine.ops().begin_update(update.state(), update.norm(), update.guard(), settings);
         machine.ops().adamw(w, low, m, v, g, 0.1f, 0, update.state(), settings);
         machine.ops().end_update(update.state(), settings);
@@ -200,7 +200,7 @@ TEST(CudaAdamW, AgreesWithTheCpuInFp32) {
     UpdateRig update(on.device(), 1e-3f);
     for (int step = 0; step < 3; ++step) {
       const Tensor gradient = on.put(random.normals(n, 1e-2), {n});
-      on.ops().global_norm(update.norm(), gradient);
+      global_norm(on.ops(), on.device(), update.norm(), gradient);
       on.ops().begin_update(update.state(), update.norm(), update.guard(), {});
       on.ops().adamw(w, {}, m, v, gradient, 0.1f, 0, update.state(), {});
     }

@@ -103,7 +103,7 @@ TEST(CudaGlobalNorm, IsTheSquareRootOfTheSumOfSquares) {
     for (const std::int64_t skip : {0, 1}) {
       SCOPED_TRACE("n " + std::to_string(n) + " from element " + std::to_string(skip));
       Reals x = Random(1).normals(n + skip);
-      machine.ops().global_norm(norm, machine.put(x, {n + skip}).slice(skip, n));
+      global_norm(machine.ops(), machine.device(), norm, machine.put(x, {n + skip}).slice(skip, n));
       x.erase(x.begin(), x.begin() + skip);
       expect_close(machine.get(norm), {std::sqrt(dot(x, x))}, DType::f32, 1);
     }
@@ -115,9 +115,9 @@ TEST(CudaGlobalNorm, HasTheSameBitsAtAnyAddressAndEachTime) {
   Reals x = Random(2).normals(20000);
   const Tensor whole = machine.put(x, {20000}), norm = machine.make({1}), other = machine.make({1});
   x.insert(x.begin(), 1.0);
-  machine.ops().global_norm(norm, whole);
+  global_norm(machine.ops(), machine.device(), norm, whole);
   for (const Tensor& same : {whole, machine.put(x, {20001}).slice(1, 20000)}) {
-    machine.ops().global_norm(other, same);
+    global_norm(machine.ops(), machine.device(), other, same);
     EXPECT_EQ(machine.get_bytes(other), machine.get_bytes(norm));
   }
 }
@@ -125,12 +125,12 @@ TEST(CudaGlobalNorm, HasTheSameBitsAtAnyAddressAndEachTime) {
 TEST(CudaGlobalNorm, OfLargeElementsIsFiniteAndOfNonFiniteOnesIsNot) {
   CudaMachine machine;
   const Tensor norm = machine.make({1});
-  machine.ops().global_norm(norm, machine.put({1e30, 1e30}, {2}));
+  global_norm(machine.ops(), machine.device(), norm, machine.put({1e30, 1e30}, {2}));
   EXPECT_NEAR(machine.get(norm)[0] / 1e30, std::sqrt(2.0), 1e-6);
   for (const double bad : {nan, infinity}) {
     Reals x(40000, 1.0);
     x[39999] = bad;
-    machine.ops().global_norm(norm, machine.put(x, {40000}));
+    global_norm(machine.ops(), machine.device(), norm, machine.put(x, {40000}));
     EXPECT_FALSE(std::isfinite(machine.get(norm)[0]));
   }
 }

@@ -64,6 +64,30 @@ TEST(CudaFaults, AUsableDeviceIsUsable) {
   EXPECT_EQ(why, "");
 }
 
+TEST(CudaFaults, AGpuBeyondThoseThatAreVisibleIsNamedWithTheirNumber) {
+  const PretendedGpuScope scope;
+  pretended_gpu().devices = 2;
+  BackendOptions options;
+  for (options.gpu = 0; options.gpu < 2; ++options.gpu) EXPECT_NO_THROW(cuda::make_cuda_backend(options));
+  EXPECT_TRUE(cuda::cuda_usable(nullptr, options));  // so that "auto" does not go on without it
+  try {
+    cuda::make_cuda_backend(options);
+    ADD_FAILURE() << "a backend was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit(), Exit::resources);
+    EXPECT_EQ(std::string(error.what()),
+              "device: \"cuda\": GPU 2 is wanted, and this process sees 2 (one for each rank on a host)");
+    EXPECT_NE(error.hint().find("dist.share_gpu"), std::string::npos);
+  }
+  options.share_gpu = true;
+  EXPECT_NO_THROW(cuda::make_cuda_backend(options));
+}
+
+TEST(CudaFaults, TheQueueIsTheStreamOfTheDevice) {
+  EXPECT_NE(cuda::make_cuda_backend({}).device->queue(), nullptr);
+  EXPECT_EQ(make_backend("cpu").device->queue(), nullptr);
+}
+
 TEST(CudaFaults, MemoryThatIsRefusedIsNamed) {
   const PretendedGpuScope scope;
   const Backend backend = cuda::make_cuda_backend({});

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "src/eval/breakdown.h"
+#include "src/eval/score.h"
 #include "src/text/loader.h"
 #include "tests/model/reference.h"
 #include "tests/model/rig.h"
@@ -59,6 +60,17 @@ struct Bench {
     SequentialWindows windows(*dataset, T, sequences, limit, V, stride);
     return nll::evaluate(gpt, head, rig.device, rig.w, windows, lengths,
                          Arena(rig.device, evaluation_plan(sequences, T)), progress, observe);
+  }
+  // What rank r of R finds, with a batch of one window: rows of a product may round otherwise in another batch.
+  Score score(std::int64_t rank, std::int64_t ranks, std::int64_t limit, std::int64_t stride,
+              const TokenObserver& observe = {}) {
+    Gpt gpt(rig.model, rig.ops, rig.device, 1, T, Pass::inference);
+    Head head(rig.model, rig.head, rig.ops, rig.device, T);
+    SequentialWindows windows(*dataset, T, 1, limit, V, stride, rank, ranks);
+    const Score found = score_windows(gpt, head, rig.device, rig.w, windows, lengths,
+                                      Arena(rig.device, evaluation_plan(1, T)), {}, observe);
+    EXPECT_EQ(found.tokens(), windows.targets());
+    return found;
   }
   // The same in double, straight from the texts: windows of T targets one after the other, in each file on its own.
   Evaluation reference() {
@@ -269,6 +281,50 @@ TEST(Evaluate, SlidingWindowsScoreEachTargetOnceAfterAtLeastContextLessStrideTok
       }
     }
   }
+}
+
+TEST(Evaluate, ScoresOfRanksAddUpToThatOfOne) {
+  for (const std::int64_t stride : {0, 2}) {
+    for (const std::int64_t limit : {0, 1, 13}) {
+      Bench bench({random_tokens(18, 25, V), random_tokens(19, 2, V), random_tokens(20, 14, V)});
+      // Every id is a part of a word; words of ids begin with those that 5 divides.
+      for (std::int32_t id = 0; id < V; ++id) {
+        bench.lengths.classes.ids.push_back({TokenClass::word_continuation, true, id % 5 == 0, id % 2 == 0});
+        bench.lengths.classes.letters.push_back(id % 2 == 0 ? "the" : "x");
+      }
+      const auto whole = fields(bench.evaluate(limit, {}, 1, stride));
+      const std::vector<ClassLoss> whole_classes = bench.evaluate(limit, {}, 1, stride).classes;
+      for (const std::int64_t ranks : {1, 2, 3, 5, 40}) {
+        Score sum(bench.lengths);
+        for (std::int64_t rank = 0; rank < ranks; ++rank) sum.add(bench.score(rank, ranks, limit, stride).bytes());
+        const Evaluation added = sum.evaluation();
+        const auto found = fields(added);
+        ASSERT_EQ(found.size(), whole.size());
+        for (std::size_t i = 0; i < found.size(); ++i) {
+          const double expected = whole[i].second;
+          if (ranks == 1) {
+            EXPECT_EQ(found[i].second, expected) << found[i].first;
+          }
+          EXPECT_NEAR(found[i].second, expected, 1e-12 * std::abs(expected)) << found[i].first << " " << ranks;
+        }
+        ASSERT_EQ(added.classes.size(), whole_classes.size());
+        for (std::size_t c = 0; c < whole_classes.size(); ++c) {
+          EXPECT_EQ(added.classes[c].tokens, whole_classes[c].tokens) << whole_classes[c].name << " " << ranks;
+          EXPECT_EQ(added.classes[c].words, whole_classes[c].words) << whole_classes[c].name << " " << ranks;
+          EXPECT_NEAR(added.classes[c].nll, whole_classes[c].nll, 1e-12 * whole_classes[c].nll);
+        }
+      }
+    }
+  }
+}
+
+TEST(Evaluate, ARankWithoutAWindowHasEmptySums) {
+  Bench bench({random_tokens(21, 5, V)});
+  const Score none = bench.score(0, 2, 0, 0), all = bench.score(1, 2, 0, 0);
+  EXPECT_EQ(none.tokens(), 0);
+  EXPECT_EQ(none.evaluation().tokens, 0);
+  EXPECT_EQ(none.bytes(), Score(bench.lengths).bytes());
+  EXPECT_EQ(all.tokens(), 4);
 }
 
 TEST(Evaluate, StrideOneScoresEachTokenAfterItsWholeContext) {

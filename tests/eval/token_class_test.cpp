@@ -107,6 +107,40 @@ TEST(ClassScore, WordsLongerThanAnyFunctionWordAreContentWords) {
   EXPECT_EQ(losses(score)["content_words"].tokens, 10);
 }
 
+TEST(ClassScore, PartsAddUpToTheWholeWhereverTheyAreCut) {
+  //                                        0       1     2       3     4         5       6       7     8
+  const TokenClasses classes = classes_of({" the", "re", " don", "'t", " light", "\xC3", "there", ".", "END"}, 8);
+  const std::vector<std::int32_t> ids = {3, 0, 1, 2, 3, 7, 4, 5, 1, 8, 6, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, 3};
+  const auto score = [&](std::size_t begin, std::size_t end) {
+    ClassScore scored(classes, begin > 0);
+    for (std::size_t i = begin; i < end; ++i) scored.add(ids[i], 0.25 * static_cast<double>(i + 1));  // exact sums
+    return scored;
+  };
+  const auto expected = score(0, ids.size()).losses();
+  const auto same = [&](const ClassScore& found, std::size_t a, std::size_t b) {
+    const std::vector<ClassLoss> losses = found.losses();
+    for (std::size_t c = 0; c < expected.size(); ++c) {
+      EXPECT_EQ(losses[c].tokens, expected[c].tokens) << expected[c].name << " " << a << " " << b;
+      EXPECT_EQ(losses[c].words, expected[c].words) << expected[c].name << " " << a << " " << b;
+      EXPECT_EQ(losses[c].nll, expected[c].nll) << expected[c].name << " " << a << " " << b;
+    }
+  };
+  for (std::size_t a = 1; a <= ids.size(); ++a) {
+    for (std::size_t b = a; b <= ids.size(); ++b) {
+      ClassScore from_the_left(classes);
+      from_the_left.add(score(0, a).state());
+      from_the_left.add(score(a, b).state());
+      from_the_left.add(score(b, ids.size()).state());
+      same(from_the_left, a, b);
+      ClassScore right_first = score(a, b);
+      right_first.add(score(b, ids.size()).state());
+      ClassScore left = score(0, a);
+      left.add(right_first.state());
+      same(left, a, b);
+    }
+  }
+}
+
 TEST(ClassScore, ClassesPartTheTokensAndTheirLoss) {
   const std::string text =
       "In the beginning God created the heaven and the earth.\n2 And it wasn't na\xC3\xAFve caf\xC3\xA9 "

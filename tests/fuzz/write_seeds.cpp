@@ -1,5 +1,6 @@
 // Writes the first inputs of the fuzz targets that need binary or long ones: write_seeds FOLDER makes
-// FOLDER/{safetensors,shards,tokenizer,manifest}/. The configs of the checkout are the seeds of the config target.
+// FOLDER/{safetensors,shards,tokenizer,manifest,records,rendezvous}/. The configs of the checkout are the seeds of the
+// config target.
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -11,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "src/dist/rendezvous_hello.h"
+#include "src/text/record_cache_bytes.h"
 #include "src/text/token_files.h"
 #include "src/text/tokenizer.h"
 #include "tests/fuzz/sound_checkpoint.h"
@@ -82,6 +85,39 @@ void write_safetensors(const fs::path& folder) {
   write(folder / "all_types", input + types + "}");
 }
 
+// The first byte is the target's: the kind of the records, or 0x80 for a record of a cache.
+void write_records(const fs::path& folder) {
+  const std::string user = R"([{"role": "system", "content": "s"}, {"role": "user", "content": "the question"}])";
+  const std::string yes = R"([{"role": "assistant", "content": "the answer"}, {"role": "tool", "content": "t"}])";
+  write(folder / "supervised", '\0' +
+                                   R"({"text": "the users"})"
+                                   "\r\n" +
+                                   R"({"prompt": "ask", "completion": " answer<|endoftext|>"})"
+                                   "\n\n{\"messages\": " +
+                                   yes + "}\n");
+  write(folder / "preference", "\x01{\"prompt\": " + user + ", \"chosen\": " + yes + ", \"rejected\": " + yes +
+                                   ", \"margin\": 0.5}\n" + R"({"chosen": "the answer", "rejected": "the others"})");
+  write(folder / "unpaired",
+        "\x20"
+        R"({"prompt": "ask", "completion": "answer", "label": false})");
+  write(folder / "prompt_only", "\x03{\"prompt\": " + user + ", \"answer\": [42, null, {\"a\": 1e3}]}");
+  write(folder / "contrastive",
+        "\x04"
+        R"({"prompt": "ask", "positive": "that", "negatives": ["this", "other"]})");
+  nll::EncodedRecord record;
+  record.sequences = {{{1, 2, 3, 4, 5}, 2, {{2, 3}, {4, 5}}, true}, {{1, 2, 6}, 2, {{2, 3}}, false}};
+  record.columns = "{}";
+  write(folder / "cached", '\x80' + nll::pack_record(record, 0, 7).substr(8));
+}
+
+// The first byte is the target's: even for a hello, odd for a verdict of 1 + byte / 2 % 4 ranks.
+void write_rendezvous(const fs::path& folder) {
+  write(folder / "hello", '\4' + nll::make_hello({nll::job_number("job", 3), {2, 3, 1, 2, "node1"}}));
+  write(folder / "welcome", '\5' + nll::make_verdict({0, "", 77, {"node0", "", "node1"}}));
+  write(folder / "refusal", '\5' + nll::make_verdict({2, "a second rank 1 (the first is on node1)", 0, {}}));
+  write(folder / "http", std::string(1, '\0') + "GET / HTTP/1.1\r\n\r\n");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -94,6 +130,8 @@ int main(int count, char** arguments) {
   fs::create_directories(folder / "shards");
   write_shards(folder / "shards");
   write_safetensors(folder / "safetensors");
+  write_rendezvous(folder / "rendezvous");
+  write_records(folder / "records");
   write(folder / "manifest" / "sound", '\1' + nll::fuzz::sound_manifest_body());
   const std::string_view text =
       "It is the glory of God to conceal a thing: but the honour of kings is to search it out. ";

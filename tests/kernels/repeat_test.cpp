@@ -61,7 +61,7 @@ std::map<std::string, std::vector<float>> one_step(Machine& machine) {
   const UpdateRig update(machine.device(), 1e-3f);
   AdamW settings;
   settings.clip_norm = 1;
-  ops.global_norm(norm, dwte);
+  global_norm(ops, machine.device(), norm, dwte);
   ops.begin_update(update.state(), norm, update.guard(), settings);
   ops.adamw(wte, {}, m, v, dwte, 0.1f, 0, update.state(), settings);
   std::map<std::string, std::vector<float>> results;
@@ -124,6 +124,8 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   statistics.logp = mean;
   const HeadShape shape{vocabulary - 3, 1, 20, 1};
   const UpdateRig update(machine.device(), 1e-3f);
+  const Buffer of_squares = machine.device().allocate(8);
+  const Tensor squares = of_squares.tensor(0, DType::f64, {1});
   const std::pair<const char*, std::function<void()>> calls[] = {
       {"embedding", [&] { ops.embedding(x, tokens, wte, wpe, 0, dropout); }},
       {"embedding_backward", [&] { ops.embedding_backward(wte, wpe, Into::write, x, tokens, dropout); }},
@@ -143,7 +145,9 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"cross_entropy_backward",
        [&] { ops.cross_entropy_backward(statistics, logits, logits, targets, coefficients, {}, shape); }},
       {"head_backward", [&] { ops.head_backward(dh, dwte, Into::add, logits, x, wte); }},
-      {"global_norm", [&] { ops.global_norm(norm, wte); }},
+      {"square_sums", [&] { ops.square_sums(squares, wte); }},
+      {"norm", [&] { ops.norm(norm, squares); }},
+      {"add", [&] { ops.add(wte, dwte); }},
       {"adamw",
        [&] {
          ops.begin_update(update.state(), norm, update.guard(), {});

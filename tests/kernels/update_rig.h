@@ -42,4 +42,13 @@ class UpdateRig {
   Buffer norm_, guard_, state_;
 };
 
+// norm (1) of all of `values`: both ops that a whole norm takes.
+inline void global_norm(Ops& ops, Device& device, Tensor norm, Tensor values) {
+  const std::int64_t blocks = (values.size() + Ops::norm_block - 1) / Ops::norm_block;
+  const Buffer sums = device.allocate(blocks * 8);
+  ops.square_sums(sums.tensor(0, DType::f64, {blocks}), values);
+  ops.norm(norm, sums.tensor(0, DType::f64, {blocks}));
+  device.synchronize();
+}
+
 }  // namespace nll::test

@@ -15,7 +15,7 @@ TEST(GlobalNorm, IsTheSquareRootOfTheSumOfSquares) {
     const double expected = std::sqrt(dot(x, x));
     on_every_machine([&](Machine& machine) {
       const Tensor norm = machine.make({1});
-      machine.ops().global_norm(norm, machine.put(x, {n}));
+      global_norm(machine.ops(), machine.device(), norm, machine.put(x, {n}));
       expect_near(machine.get(norm), {expected}, 2);
     });
   }
@@ -24,10 +24,10 @@ TEST(GlobalNorm, IsTheSquareRootOfTheSumOfSquares) {
 TEST(GlobalNorm, OfLargeElementsIsFiniteAndOfNonFiniteOnesIsNot) {
   Machine machine;
   const Tensor norm = machine.make({1});
-  machine.ops().global_norm(norm, machine.put({1e30, 1e30}, {2}));
+  global_norm(machine.ops(), machine.device(), norm, machine.put({1e30, 1e30}, {2}));
   EXPECT_NEAR(machine.get(norm)[0] / 1e30, std::sqrt(2.0), 1e-6);
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
-    machine.ops().global_norm(norm, machine.put({1, bad, 2}, {3}));
+    global_norm(machine.ops(), machine.device(), norm, machine.put({1, bad, 2}, {3}));
     EXPECT_FALSE(std::isfinite(machine.get(norm)[0]));
   }
 }
@@ -73,7 +73,7 @@ TEST(AdamW, FollowsItsFormulaOverTenSteps) {
       for (int step = 1; step <= 10; ++step) {
         const Reals gradient = gradients.normals(n, 0.1);
         const Tensor g = machine.put(gradient, {n});
-        machine.ops().global_norm(update.norm(), g);
+        global_norm(machine.ops(), machine.device(), update.norm(), g);
         machine.ops().begin_update(update.state(), update.norm(), update.guard(), settings);
         machine.ops().adamw(w, {}, m, v, g, 0.1f, 0, update.state(), settings);
         machine.ops().end_update(update.state(), settings);

@@ -57,7 +57,7 @@ TEST(Gpt, OverfitsOneBatch) {
   adamw.clip_norm = 1;
   for (int step = 1; step <= 300; ++step) {
     loss = mean_loss(rig.differentiate(gpt, head, tokens, targets, B, B * T, Into::write));
-    rig.ops.global_norm(update.norm(), rig.gradients);
+    global_norm(rig.ops, rig.device, update.norm(), rig.gradients);
     rig.ops.begin_update(update.state(), update.norm(), update.guard(), adamw);
     rig.ops.adamw(rig.weights, {}, m, v, rig.gradients, 0, 0, update.state(), adamw);
   }

@@ -90,6 +90,28 @@ TEST(Language, OnlyZLossNeedsAForwardPassBeforeItsWeightsAreKnown) {
   EXPECT_FALSE(make_objective(config_of(0, 1e-4))->one_pass());
 }
 
+TEST(Language, AStepGivesTheWeightsAndTheLossOfItsMicroBatches) {
+  const Batch batch = batch_of({3, -100, 5, 1});
+  const std::vector<float> logp{-1.5f, 0, -0.25f, -4}, maximum{2, 0, 7, -1}, log_denominator{0.5f, 0, 0.125f, 1},
+      entropy{1, 0, 0.5f, 2}, mean_logp{-3, 0, -6, -2};
+  const std::vector<std::int32_t> argmax{3, 0, 5, 2};
+  const ScoredTokens scored{batch.targets, logp, maximum, log_denominator, entropy, mean_logp, argmax};
+  const auto objective = make_objective(config_of(0.1, 0.01));
+  std::vector<float> expected(16);
+  objective->coefficients(batch, scored, 3, expected);
+  const MicroBatch parts[] = {{.batch = &batch, .scored = scored}};
+  const Step step(parts);
+  std::vector<double> coefficients(16, 99.0);
+  const StepSums sums = objective->weigh(step, {count(step), {}}, {coefficients, {}});
+  for (std::size_t i = 0; i < 16; ++i) EXPECT_EQ(static_cast<float>(coefficients[i]), expected[i]) << i;
+  const ObjectiveSums by_batch = objective->sums(scored);
+  EXPECT_NEAR(sums.loss, by_batch.objective / 3, 1e-15);
+  EXPECT_EQ(sums.tokens.tokens, by_batch.tokens);
+  EXPECT_EQ(sums.tokens.correct, by_batch.correct);
+  EXPECT_EQ(sums.tokens.nll, by_batch.nll);
+  EXPECT_EQ(sums.tokens.entropy, by_batch.entropy);
+}
+
 TEST(Language, NoValidTokenGivesZeroAndNotANumber) {
   const Batch batch = batch_of({-100, -100});
   std::vector<float> coefficients(8, 99.0f);

@@ -30,6 +30,9 @@ struct SmallModel {
     config.vocabulary = 16;
     return config;
   }
+  AdamWOptimizer optimizer(const Config& config) {
+    return {config, table, *backend.ops, *backend.device, Numerics{}, everything(table)};
+  }
   Backend backend;
   ParameterTable table;
   Buffer storage;
@@ -55,7 +58,7 @@ TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
   setup.backend.device->zero(setup.gradients);
   Config config;
   config.optimizer.weight_decay = 0.1;
-  AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
+  AdamWOptimizer optimizer = setup.optimizer(config);
   update(optimizer, setup, 0.01);
   for (const ParameterSpec& spec : setup.table.specs()) {
     const float* w = parameter_view(spec, setup.weights).as<float>();
@@ -70,7 +73,7 @@ TEST(AdamWOptimizer, FollowsItsFormulaInDouble) {
   SmallModel setup;
   Config config;
   config.optimizer.clip_norm = 0;
-  AdamWOptimizer optimizer(config, setup.table, *setup.backend.ops, *setup.backend.device);
+  AdamWOptimizer optimizer = setup.optimizer(config);
   double w = 0.5, m = 0, v = 0;
   const double g = 1e-3, rate = 1e-2;
   for (int t = 1; t <= 5; ++t) {
@@ -98,8 +101,8 @@ TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
   Config config;
   config.optimizer.clip_norm = 1;
   config.optimizer.epsilon = 1e-3;  // large enough that the scale of the gradient shows
-  AdamWOptimizer first(config, large.table, *large.backend.ops, *large.backend.device);
-  AdamWOptimizer second(config, scaled.table, *scaled.backend.ops, *scaled.backend.device);
+  AdamWOptimizer first = large.optimizer(config);
+  AdamWOptimizer second = scaled.optimizer(config);
   EXPECT_NEAR(update(first, large, 1e-2), norm, 1e-6 * norm);
   EXPECT_NEAR(update(second, scaled, 1e-2), 1.0, 1e-6);
   for (std::int64_t i = 0; i < n; ++i)
@@ -109,7 +112,7 @@ TEST(AdamWOptimizer, ClipsByTheGlobalNormAndReportsItBeforeClipping) {
 TEST(AdamWOptimizer, ANonFiniteGradientLeavesWeightsAndMomentsUntouched) {
   for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     SmallModel setup;
-    AdamWOptimizer optimizer(Config{}, setup.table, *setup.backend.ops, *setup.backend.device);
+    AdamWOptimizer optimizer = setup.optimizer(Config{});
     update(optimizer, setup, 1e-2);
     const std::int64_t n = setup.table.stored_elements();
     const auto copy = [&](Tensor t) { return std::vector<float>(t.as<float>(), t.as<float>() + n); };

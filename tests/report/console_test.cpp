@@ -9,7 +9,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 #include <sstream>
+
+#include "src/report/file.h"
+#include "tests/report/temporary_folder.h"
 
 namespace nll {
 namespace {
@@ -222,6 +226,57 @@ TEST(Job, InALogReportsEveryTenSecondsAndAtItsEnd) {
             "evaluating:  10% of 4.0k tokens, 200 tokens/s, 18s left\n"
             "evaluating:  60% of 4.0k tokens, 200 tokens/s, 8.0s left\n"
             "evaluating: 4.0k tokens in 20s, 200 tokens/s\n");
+}
+
+TEST(RankLog, HoldsLinesWithTheirTimeAndNoProgress) {
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run");
+  std::filesystem::create_directory(run);
+  const std::string path = rank_log(run, 3).path();
+  EXPECT_EQ(path, folder.path("run/logs/rank_00003.log"));
+  {
+    Console console(rank_log(run, 3));
+    EXPECT_FALSE(console.terminal());
+    console.live("step 1");
+    console.live("step 2", true);
+    console.finish_live();
+    EXPECT_FALSE(std::filesystem::exists(path));  // nothing was said
+    console.info("data: {} tokens");
+    console.warning("slow disk");
+    console.error("rank 1 is gone", "start again");
+    EXPECT_EQ(without_times(read_file(path)),
+              "data: {} tokens\nwarning: slow disk\nerror: rank 1 is gone\nhint: start again\n");
+  }
+  Console(rank_log(run, 3)).info("resumed");
+  EXPECT_TRUE(without_times(read_file(path)).ends_with("hint: start again\nresumed\n"));
+}
+
+TEST(RankLog, MakesNoRunAndKeepsWhatWasSaidBeforeThereWasOne) {
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run");
+  {
+    Console console(rank_log(run, 1));
+    console.error("model.width: 0");
+  }
+  EXPECT_FALSE(std::filesystem::exists(run));
+  Console console(rank_log(run, 1));
+  console.info("first");
+  std::filesystem::create_directory(run);
+  console.info("second");
+  EXPECT_EQ(without_times(read_file(rank_log(run, 1).path())), "first\nsecond\n");
+}
+
+TEST(RankLog, ThatCannotBeWrittenIsSaidOnceAndIsNoReasonToEnd) {
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run");
+  std::filesystem::create_directory(run);
+  replace_file(run + "/logs", "in the way");
+  testing::internal::CaptureStderr();
+  Console console(rank_log(run, 2));
+  console.info("first");
+  console.warning("second");
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(said, "warning: " + rank_log(run, 2).path() + ": cannot be written: Not a directory\n");
 }
 
 }  // namespace

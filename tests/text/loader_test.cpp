@@ -196,5 +196,50 @@ TEST(SequentialWindows, MakeEachTokenButTheFirstOfAFileATargetOnce) {
   }
 }
 
+TEST(SequentialWindows, OfAllRanksServeEachTargetOnceInTheOrderOfRanks) {
+  const TemporaryFolder folder;
+  const std::vector<std::int64_t> sizes = {1, 2, 9, 10, 3, 40};
+  std::vector<std::string> paths;
+  for (std::size_t f = 0; f < sizes.size(); ++f) {
+    paths.push_back(write_shard(folder / (std::to_string(f) + ".bin"),
+                                counting(sizes[f], static_cast<std::int32_t>(100 * f)), 1000));
+  }
+  const TokenDataset dataset(paths, 8, 1000);
+  for (const std::int64_t stride : {0, 1, 3, 7, 8}) {
+    for (const std::int64_t limit : {0, 1, 8, 9, 20, 1000}) {
+      // The rows of one rank, and how many targets each has.
+      const auto rows = [&](std::int64_t rank, std::int64_t ranks, std::int64_t sequences) {
+        std::vector<std::vector<std::int32_t>> found;
+        SequentialWindows windows(dataset, 8, sequences, limit, 1000, stride, rank, ranks);
+        std::int64_t targets = 0;
+        Batch batch;
+        while (windows.next(batch)) {
+          targets += batch.valid_tokens();
+          for (std::int64_t row = 0; row < batch.sequences; ++row) {
+            const auto begin = static_cast<std::ptrdiff_t>(8 * row);
+            found.emplace_back(batch.tokens.begin() + begin, batch.tokens.begin() + begin + 8);
+            found.back().insert(found.back().end(), batch.targets.begin() + begin, batch.targets.begin() + begin + 8);
+          }
+        }
+        EXPECT_EQ(windows.targets(), targets);
+        return found;
+      };
+      const auto whole = rows(0, 1, 3);
+      for (const std::int64_t ranks : {2, 3, 5, 8, 70}) {
+        std::vector<std::vector<std::int32_t>> all;
+        std::size_t least = whole.size(), most = 0;
+        for (std::int64_t rank = 0; rank < ranks; ++rank) {
+          const auto part = rows(rank, ranks, 2);
+          least = std::min(least, part.size());
+          most = std::max(most, part.size());
+          all.insert(all.end(), part.begin(), part.end());
+        }
+        EXPECT_EQ(all, whole) << stride << " " << limit << " " << ranks;
+        EXPECT_LE(most, least + 1);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nll

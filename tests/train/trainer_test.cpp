@@ -189,8 +189,9 @@ TEST(Trainer, AllocatesExactlyItsPlanAndNothingInAStep) {
   std::filesystem::create_directories(config.run.directory);
   CheckpointStore store(posix_file_ops(), config.run.directory);
   Console console(false);
+  Collective alone(one_rank(), *backend.device, *backend.ops, {});
   Trainer trainer(
-      config, plan, {}, open_train_data(config), backend, store, console, [] { return false; }, 0);
+      config, plan, {}, open_train_data(config), backend, store, console, [] { return false; }, 0, alone);
   EXPECT_EQ(device.allocated, plan.bytes());
   const std::int64_t host = device.host;
   trainer.run(5);

@@ -1,0 +1,77 @@
+// The NCCL transport as far as it goes without a GPU: the library, its functions, and what is said when there is none.
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "src/dist/collective.h"
+#include "src/dist/launch.h"
+#include "src/dist/nccl_library.h"
+#include "src/dist/threads.h"
+
+namespace nll {
+namespace {
+
+class Nccl : public testing::Test {
+ protected:
+  void SetUp() override {
+    try {
+      version = nccl_version();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::usage);
+      // A library that is there must have all functions.
+      ASSERT_NE(std::string(error.what()).find("cannot open"), std::string::npos) << error.what();
+      GTEST_SKIP() << error.what();
+    }
+  }
+  std::string version;
+};
+
+bool has_gpu() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+}
+
+TEST_F(Nccl, LibraryHasAllFunctionsThatAreUsed) { EXPECT_EQ(version.substr(0, 2), "2."); }
+
+TEST_F(Nccl, IdsAreMadeWithoutAGpuAndDiffer) {
+  const std::string first = nccl_unique_id();
+  EXPECT_EQ(first.size(), 128u);
+  EXPECT_NE(first, nccl_unique_id());
+}
+
+TEST_F(Nccl, WithoutAGpuAllRanksLeaveWithOneLine) {
+  if (has_gpu()) GTEST_SKIP() << "there is a GPU";
+  const auto hosts = threads_transports(2);
+  std::vector<std::string> thrown(2);
+  std::vector<std::thread> threads;
+  for (std::size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      Backend cpu = make_backend("cpu", cpu_options(1));
+      try {
+        nccl_transport(hosts[r], *cpu.device);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.exit(), Exit::resources);
+        thrown[r] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(thrown[0].find("nccl: asking for the GPU: "), 0u) << thrown[0];
+  EXPECT_EQ(thrown[0].find('\n'), std::string::npos) << thrown[0];
+  EXPECT_EQ(thrown[0], thrown[1]);
+}
+
+TEST_F(Nccl, ADeviceThatIsNoGpuIsRefused) {
+  if (!has_gpu()) GTEST_SKIP() << "needs a GPU";
+  Backend cpu = make_backend("cpu", cpu_options(1));
+  try {
+    nccl_transport(one_rank(), *cpu.device);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit(), Exit::usage);
+  }
+}
+
+}  // namespace
+}  // namespace nll
