@@ -71,7 +71,12 @@ Exit train(Invocation& invocation, const TrainOptions& options) {
     transport->set_limit(static_cast<double>(config.dist.timeout_seconds));
     if (world.rank == 0) return train_as(invocation.console, invocation, options, config, transport);
     Console console(rank_log(config.run.directory, world.rank));
-    return train_as(console, invocation, options, config, transport);
+    try {
+      return train_as(console, invocation, options, config, transport);
+    } catch (const Error& error) {
+      console.error(error.what(), error.hint());
+      throw;
+    }
   } catch (const AgreedError& error) {
     // All ranks end with it, and one says so.
     invocation.abort = {};

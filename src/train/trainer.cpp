@@ -95,6 +95,13 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
   } else if (probe_seconds > 0) {
     peak_gflops_ = measure_sgemm_gflops(device_.info().threads, probe_seconds);
   }
+  if (!collective.alone()) {
+    // All ranks together are compared with all their devices together.
+    ControlWord mine;
+    mine.step = state_.step;
+    mine.sums[0] = peak_gflops_;
+    peak_gflops_ = collective.control(mine).sums[0];
+  }
   record({start.checkpoint ? "resume" : "start",
           state_.step,
           state_.tokens,

@@ -85,37 +85,39 @@ void write_safetensors(const fs::path& folder) {
   write(folder / "all_types", input + types + "}");
 }
 
-// The first byte is the target's: the kind of the records, or 0x80 for a record of a cache.
+// The first byte is the target's: 2 * (ranks - 1), and 1 more for a verdict.
+void write_rendezvous(const fs::path& folder) {
+  constexpr int ranks = 2, hello = 2 * (ranks - 1), verdict = hello + 1;
+  const auto seed = [&](const char* name, int choice, const std::string& message) {
+    write(folder / name, std::string(1, static_cast<char>(choice)) + message);
+  };
+  seed("hello", hello, nll::make_hello({nll::job_number("job", ranks), {1, ranks, 0, 1, "node1"}}));
+  seed("another_job", hello, nll::make_hello({nll::job_number("other", ranks), {1, ranks, 1, 2, "node0"}}));
+  seed("http", hello, "GET / HTTP/1.1\r\n");
+  seed("welcome", verdict, nll::make_verdict({0, "", 0x1234567890abcdefull, {"node0", "node1"}}));
+  seed("refusal", verdict, nll::make_verdict({static_cast<int>(nll::Exit::usage), "rank 1 of another job", 0, {}}));
+}
+
+// The first byte is the target's: the number of a kind in steps of 5, with 0x10 a file; or 0x80 for a cache's record.
 void write_records(const fs::path& folder) {
+  const auto seed = [&](const char* name, int choice, const std::string& text) {
+    write(folder / name, std::string(1, static_cast<char>(choice)) + text);
+  };
   const std::string user = R"([{"role": "system", "content": "s"}, {"role": "user", "content": "the question"}])";
   const std::string yes = R"([{"role": "assistant", "content": "the answer"}, {"role": "tool", "content": "t"}])";
-  write(folder / "supervised", '\0' +
-                                   R"({"text": "the users"})"
-                                   "\r\n" +
-                                   R"({"prompt": "ask", "completion": " answer<|endoftext|>"})"
-                                   "\n\n{\"messages\": " +
-                                   yes + "}\n");
-  write(folder / "preference", "\x01{\"prompt\": " + user + ", \"chosen\": " + yes + ", \"rejected\": " + yes +
-                                   ", \"margin\": 0.5}\n" + R"({"chosen": "the answer", "rejected": "the others"})");
-  write(folder / "unpaired",
-        "\x20"
-        R"({"prompt": "ask", "completion": "answer", "label": false})");
-  write(folder / "prompt_only", "\x03{\"prompt\": " + user + ", \"answer\": [42, null, {\"a\": 1e3}]}");
-  write(folder / "contrastive",
-        "\x04"
-        R"({"prompt": "ask", "positive": "that", "negatives": ["this", "other"]})");
+  const std::string pair = R"({"prompt": "ask", "completion": " answer<|endoftext|>", "label": false})";
+  seed("supervised", 0x10 + 4, "{\"text\": \"the users\"}\r\n" + pair + "\n\n{\"messages\": " + yes + "}\n");
+  seed("preference", 0x10,
+       "{\"prompt\": " + user + ", \"chosen\": " + yes + ", \"rejected\": " + yes + ", \"margin\": 0.5}\n" +
+           R"({"chosen": "the answer", "rejected": "the others"})");
+  seed("unpaired", 2, pair);
+  seed("chat", 0x20 + 3, "{\"messages\": " + yes + "}");
+  seed("prompt_only", 3, "{\"prompt\": " + user + ", \"answer\": [42, null, {\"a\": 1e3}]}");
+  seed("contrastive", 4, R"({"prompt": "ask", "positive": "that", "negatives": ["this", "other"]})");
   nll::EncodedRecord record;
   record.sequences = {{{1, 2, 3, 4, 5}, 2, {{2, 3}, {4, 5}}, true}, {{1, 2, 6}, 2, {{2, 3}}, false}};
   record.columns = "{}";
-  write(folder / "cached", '\x80' + nll::pack_record(record, 0, 7).substr(8));
-}
-
-// The first byte is the target's: even for a hello, odd for a verdict of 1 + byte / 2 % 4 ranks.
-void write_rendezvous(const fs::path& folder) {
-  write(folder / "hello", '\4' + nll::make_hello({nll::job_number("job", 3), {2, 3, 1, 2, "node1"}}));
-  write(folder / "welcome", '\5' + nll::make_verdict({0, "", 77, {"node0", "", "node1"}}));
-  write(folder / "refusal", '\5' + nll::make_verdict({2, "a second rank 1 (the first is on node1)", 0, {}}));
-  write(folder / "http", std::string(1, '\0') + "GET / HTTP/1.1\r\n\r\n");
+  seed("cached", 0x80, nll::pack_record(record, 0, 7).substr(8));
 }
 
 }  // namespace

@@ -5,27 +5,27 @@
 . "$HERE/mpi.sh"
 KILLS=$2
 steps=$((20 * KILLS + 60))
-common="--set schedule.steps=$steps --set evaluation.every_steps=0 --set sample.every_steps=0 --set batch.sequences=2"
+common="--set evaluation.every_steps=0 --set sample.every_steps=0 --set batch.sequences=2"
 
-# The process of rank $2 of the job under `timeout` $1.
+# The process of rank $1 of the job that trains in $2.
 rank_of() {
   local pid
-  for pid in $(pgrep -f -- "--set run.directory=$3( |\$)" || true); do
-    tr '\0' '\n' < "/proc/$pid/environ" 2> /dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$pid" && return
+  for pid in $(pgrep -f -- "--set run.directory=$2( |\$)" || true); do
+    tr '\0' '\n' < "/proc/$pid/environ" 2> /dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$pid" && return
   done
   return 1
 }
 
-"$NLL" train tiny.json $common --set run.directory=whole 2> whole.log
+"$NLL" train tiny.json $common --set schedule.steps=$steps --set run.directory=whole 2> whole.log
 killed=0
 finished=0
 while [[ $killed -lt $KILLS && $finished == 0 ]]; do
   before=$(newest killed)
-  ranks 2 train tiny.json $common --set run.directory=killed --resume auto 2> killed.log &
+  ranks 2 train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log &
   job=$!
   for _ in $(seq 200); do [[ $(newest killed) > "$before" ]] && break; kill -0 $job 2> /dev/null || break; sleep 0.02; done
   sleep "0.0$((RANDOM % 90))"
-  victim=$(rank_of $job $((RANDOM % 2)) killed) && kill -KILL "$victim" 2> /dev/null && killed=$((killed + 1))
+  victim=$(rank_of $((RANDOM % 2)) killed) && kill -KILL "$victim" 2> /dev/null && killed=$((killed + 1))
   start=$SECONDS code=0
   wait $job || code=$?
   [[ $code == 0 ]] && finished=1
@@ -34,7 +34,7 @@ while [[ $killed -lt $KILLS && $finished == 0 ]]; do
   after=$(newest killed)
   [[ -z $before || ! $after < $before ]] || fail "$before was lost"
 done
-ranks 2 train tiny.json $common --set run.directory=killed --resume auto 2> killed.log || fail "no resume after $killed kills" killed.log
+ranks 2 train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log || fail "no resume after $killed kills" killed.log
 same_curve whole killed
 ls killed/checkpoints | grep -E 'tmp|trash' && fail "leftovers"
 echo "$killed ranks killed: nothing lost, the job ended at once"
@@ -43,7 +43,7 @@ echo "$killed ranks killed: nothing lost, the job ended at once"
 ranks 2 train tiny.json $common --set run.directory=stuck --set schedule.steps=1000000 --set dist.timeout_seconds=2 2> stuck.log &
 job=$!
 for _ in $(seq 200); do [[ -n $(newest stuck) ]] && break; sleep 0.05; done
-victim=$(rank_of $job 1 stuck)
+victim=$(rank_of 1 stuck) || fail "no rank 1 to stop" stuck.log
 start=$SECONDS
 kill -STOP "$victim"
 code=0
