@@ -2,9 +2,9 @@
 # What ranks cost and gain on this machine's CPU, as ratios within one run: 2 ranks of one thread against 1 rank of two
 # threads, and, over a cable of a given rate between two hosts, gradients that travel during the backward pass against
 # gradients that travel after it. Needs mpirun; the second part root.
-#   scripts/bench_ranks.sh [--rounds N] [--rate RATE]        default: 3 rounds, 400mbit
+#   scripts/bench_ranks.sh [--rounds N] [--rate RATE]        default: 3 rounds, 1gbit
 set -euo pipefail
-rounds=3 rate=400mbit
+rounds=3 rate=1gbit
 while [[ $# -gt 0 ]]; do
   case $1 in
     --rounds) rounds=$2 ;;
@@ -26,18 +26,17 @@ cat > bench.json <<'JSON'
   "data": { "train": "data" },
   "model": { "layers": 8, "heads": 6, "width": 384, "context": 256, "vocabulary": 1000 },
   "batch": { "tokens_per_step": 4096, "sequences": 4 },
-  "schedule": { "warmup_steps": 5, "steps": 16 },
+  "schedule": { "warmup_steps": 5, "steps": 11 },
   "evaluation": { "every_steps": 0 }, "checkpoint": { "every_steps": 0 }, "log": { "tensorboard": false }
 }
 JSON
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_hwloc_base_binding_policy=none
-count=0
 # Median tokens per second of a run's steps, the first three left out.
 rate_of() {
-  count=$((count + 1))
-  "$@" --set run.directory="run$count" > log 2>&1 || { tail -n 5 log >&2; exit 1; }
-  grep '"event": *"train"' "run$count/metrics.jsonl" | sed -E 's/.*"tokens_per_second": *([0-9.e+]+).*/\1/' | tail -n +4 | sort -g |
+  rm -rf run
+  "$@" --set run.directory=run > log 2>&1 || { tail -n 5 log >&2; exit 1; }
+  grep '"event": *"train"' run/metrics.jsonl | sed -E 's/.*"tokens_per_second": *([0-9.e+]+).*/\1/' | tail -n +4 | sort -g |
     awk '{ v[NR] = $1 } END { printf "%.0f\n", v[int((NR + 1) / 2)] }'
 }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'; }
@@ -51,7 +50,8 @@ done
 
 echo "tokens/s over $rate: a bucket a layer (overlapped), one bucket (after the backward pass), ratio"
 for _ in $(seq "$rounds"); do
-  on_hosts=("$here/scripts/two_hosts.sh" --ranks 1 --rate "$rate" "$nll" train bench.json --set cpu.threads=1)
+  on_hosts=("$here/scripts/two_hosts.sh" --ranks 1 --rate "$rate" "$nll" train bench.json --set cpu.threads=1
+    --set batch.tokens_per_step=2048)
   overlapped=$(rate_of "${on_hosts[@]}" --set dist.bucket_bytes=1)
   after=$(rate_of "${on_hosts[@]}" --set dist.bucket_bytes=1000000000)
   echo "  $overlapped  $after  $(ratio "$overlapped" "$after")"

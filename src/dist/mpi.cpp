@@ -29,6 +29,9 @@ constexpr int announcement_tag = 1, data_tag = 2;
 // The lowest rank that is not at fault reports a failure; the others hold back this long, in which the launcher ends
 // them, so that the user reads the reason once.
 constexpr Seconds hold_back{3.0};
+// MPI moves messages only while it is called. A thread calls it this often while something is on its way, so that
+// messages travel while this rank computes.
+constexpr std::chrono::microseconds look_interval{1000};
 // How long ranks that differ from this one are waited for, to tell which side is the odd one.
 constexpr Seconds vote_time{1.0};
 
@@ -113,6 +116,7 @@ class MpiTransport final : public Transport {
     CHECK(piece_bytes_ <= std::int64_t{1} << 30);
     set_limit(settings.limit_seconds);
     begin();
+    if (world_.size > 1) mover_ = std::thread([this] { move_on(); });
     hosts_.resize(static_cast<std::size_t>(world_.size));
     constexpr std::size_t longest = 256;
     std::vector<std::uint8_t> mine(longest);
@@ -133,6 +137,7 @@ class MpiTransport final : public Transport {
     } catch (const std::exception&) {
       clean = false;
     }
+    stop_moving();
     if (clean) {
       MPI_Comm_free(&ranks_);
       MPI_Finalize();
@@ -182,11 +187,13 @@ class MpiTransport final : public Transport {
     const auto at = operations_.find(ticket);
     if (at == operations_.end()) return;  // done
     finish(*at->second);
+    const std::lock_guard lock(mutex_);
     operations_.erase(at);
   }
 
   void progress() override {
-    for (auto& [ticket, operation] : operations_) look(*operation);
+    const std::lock_guard lock(mutex_);
+    look_at_all();
   }
 
   std::vector<std::uint8_t> exchange(std::span<const std::uint8_t> mine, const Operation& operation) override {
@@ -201,6 +208,7 @@ class MpiTransport final : public Transport {
   }
 
   void abort(Exit exit) noexcept override {
+    const std::lock_guard lock(mutex_);
     failed_ = true;
     MPI_Abort(ranks_, static_cast<int>(exit));
   }
@@ -258,6 +266,7 @@ class MpiTransport final : public Transport {
   template <class Outgoing, class Incoming>
   Ticket start(OperationKind kind, const Operation& operation, int root, Outgoing outgoing, Incoming incoming) {
     const auto ranks = static_cast<std::size_t>(world_.size);
+    const std::lock_guard lock(mutex_);
     const Ticket ticket = ++started_;
     InFlight& flight = *operations_.emplace(ticket, std::make_unique<InFlight>()).first->second;
     flight.own = Announcement(kind, operation, root);
@@ -285,7 +294,41 @@ class MpiTransport final : public Transport {
         post(flight, {peer, Role::sends}, data, data_tag);
       }
     }
+    something_started_.notify_one();
     return ticket;
+  }
+
+  void look_at_all() {
+    for (auto& [ticket, operation] : operations_) look(*operation);
+  }
+
+  // The thread that calls MPI while this rank computes. What goes wrong is left for the call that waits to meet.
+  void move_on() {
+    std::unique_lock lock(mutex_);
+    while (!over_) {
+      const auto moving = [this] {
+        return std::any_of(operations_.begin(), operations_.end(), [](const auto& o) { return o.second->open > 0; });
+      };
+      something_started_.wait(lock, [&] { return over_ || moving(); });
+      if (over_) return;
+      try {
+        look_at_all();
+      } catch (const Error&) {
+        fault_ = std::current_exception();
+        return;
+      }
+      lock.unlock();
+      std::this_thread::sleep_for(look_interval);
+      lock.lock();
+    }
+  }
+  void stop_moving() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    something_started_.notify_one();
+    if (mover_.joinable()) mover_.join();
   }
 
   static std::uint8_t* bytes_at(std::vector<Announcement>& all, int rank) {
@@ -349,6 +392,8 @@ class MpiTransport final : public Transport {
     const auto began = Clock::now();
     Clock::time_point differed{};
     while (true) {
+      std::unique_lock lock(mutex_);
+      if (fault_) std::rethrow_exception(fault_);
       look(flight);
       if (flight.open == 0 && !flight.differs && !flight.garbled) return;
       const auto now = Clock::now();
@@ -357,6 +402,7 @@ class MpiTransport final : public Transport {
         if (all_heard(flight) || now - differed > vote_time) fail_by_difference(flight);
       }
       if (now - began > Seconds(limit_seconds_)) fail_by_silence(flight);
+      lock.unlock();
       pacer.pause();
     }
   }
@@ -416,6 +462,12 @@ class MpiTransport final : public Transport {
   bool failed_ = false;  // an operation did not end: there is nothing to finalize
   std::vector<int> done_;
   std::vector<MPI_Status> statuses_;
+  // Holds while MPI is called and while operations_ changes.
+  std::mutex mutex_;
+  std::condition_variable something_started_;
+  std::thread mover_;
+  std::exception_ptr fault_;  // that mover_ met
+  bool over_ = false;
 };
 
 }  // namespace
