@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Collects a CUDA build into one folder that runs on a machine with a GPU, its driver and CUDA's libraries, and nothing
 # else of what the build needed.   scripts/make_bundle.sh [BUILD [BUNDLE]]     default: build/cuda build/bundle
-# BUNDLE.tar.gz is the same as one file. In it: bin/nll, bin/test_cuda*, lib/, configs/, scripts/gpu_check.sh and the
-# peers it runs. Then, on the other machine, unpacked: BUNDLE/scripts/gpu_check.sh, or by hand
+# BUNDLE.tar.gz is the same as one file. In it: bin/nll, bin/libnll_mpi.so where the build has it, bin/test_cuda*, lib/,
+# configs/, scripts/gpu_check.sh and the peers it runs. Then, on the other machine, unpacked: BUNDLE/scripts/gpu_check.sh, or by hand
 # LD_LIBRARY_PATH=BUNDLE/lib BUNDLE/bin/nll.
-# Left out: the C library, the GPU's driver, and CUDA's own libraries (cuBLAS, cuDNN).
+# Left out: the C library, the GPU's driver, CUDA's own libraries (cuBLAS, cuDNN), NCCL and MPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly build=${1:-build/cuda} bundle=${2:-build/bundle} most_megabytes=64
@@ -20,6 +20,15 @@ for program in "${programs[@]}"; do
   cp "$program" "$bundle/bin/"
   strip "$bundle/bin/$(basename "$program")"
 done
+
+# MPI's plugin is looked for beside the program; MPI itself is that of the machine's mpirun.
+plugin=$build/libnll_mpi.so
+if [[ -e $plugin ]]; then
+  cp "$plugin" "$bundle/bin/"
+  strip "$bundle/bin/$(basename "$plugin")"
+else
+  echo "make_bundle: no $plugin: the bundle does not train under mpirun" >&2
+fi
 
 # What the programs load, by name and file, without what every such machine has.
 ldd "${programs[@]}" | awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 }' | sort -u |

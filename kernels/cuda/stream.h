@@ -10,7 +10,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
  public:
   // On one of the GPUs that this process sees. Throws what kernels/cuda/error.h makes of it where there is none.
   explicit Stream(int gpu = 0);
-  ~Stream();                     // waits for what is queued
+  ~Stream();  // waits for what is queued
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   cudaStream_t get() const { return stream_; }

@@ -39,8 +39,9 @@ std::string resume_command(const std::string& program, const TrainOptions& optio
 }
 
 // What a rank other than 0 says goes to a file of its own.
+// `launcher`: what is typed before the command.
 Exit train_as(Console& console, const Invocation& invocation, const TrainOptions& options, const Config& config,
-              const std::shared_ptr<Transport>& transport) {
+              const std::shared_ptr<Transport>& transport, const std::string& launcher = "") {
   RunRequest request;
   request.cache_folder = invocation.cache_folder;
   request.config = config;
@@ -50,7 +51,7 @@ Exit train_as(Console& console, const Invocation& invocation, const TrainOptions
                                                : ResumePolicy::path;
   request.resume_path = options.resume;
   request.step_limit = options.steps;
-  request.resume_command = resume_command(invocation.arguments.front(), options);
+  request.resume_command = launcher + resume_command(invocation.arguments.front(), options);
   request.stop_requested = invocation.stop_requested;
   request.transport = transport;
   return run_training(request, console);
@@ -69,7 +70,10 @@ Exit train(Invocation& invocation, const TrainOptions& options) {
     Config config;
     together(*transport, "reading the config", [&] { config = load_config(options.config, options.overrides); });
     transport->set_limit(static_cast<double>(config.dist.timeout_seconds));
-    if (world.rank == 0) return train_as(invocation.console, invocation, options, config, transport);
+    if (world.rank == 0) {
+      const std::string launcher = launch.launcher == "mpirun" ? fmt::format("mpirun -np {} ", world.size) : "";
+      return train_as(invocation.console, invocation, options, config, transport, launcher);
+    }
     Console console(rank_log(config.run.directory, world.rank));
     try {
       return train_as(console, invocation, options, config, transport);

@@ -221,7 +221,10 @@ struct DistConfig {
   std::int64_t bucket_bytes = 16 << 20, timeout_seconds = 300, check_replicas_every = 0;
 
   void fields(Visitor& v) {
-    v.choice("transport", transport, {"auto", "mpi", "nccl"}, "between ranks; auto: nccl for GPUs, mpi for CPUs");
+    v.choice(
+        "transport", transport, {"auto", "host", "nccl"},
+        "what carries tensors between ranks; host: the host's memory, by MPI or TCP as the launch gives; auto: nccl "
+        "for GPUs, host for CPUs");
     v.choice("reduce", reduce, {"ranks", "tree"},
              "order in which gradients are added: rank by rank, or a tree over all micro-batches, whose bits do not "
              "depend on the number of ranks (a power of two)");

@@ -95,6 +95,7 @@ struct Collective::State {
   std::int64_t step = -1;
   std::uint64_t sequence = 0;  // operations started
   std::size_t reductions_started = 0;
+  std::int64_t bytes_sent = 0;
   std::deque<Reduction> reductions;  // in the order of their starts; those that are done wait to be finished
   std::deque<Gather> gathers;
 
@@ -143,6 +144,8 @@ Collective::~Collective() = default;
 
 const World& Collective::world() const { return state_->transport->world(); }
 
+Transport& Collective::transport() { return *state_->transport; }
+
 void Collective::set_step(std::int64_t step) { state_->step = step; }
 
 void Collective::start_reduce(Tensor arena, const Bucket& bucket) {
@@ -166,6 +169,7 @@ void Collective::start_reduce(Tensor arena, const Bucket& bucket) {
     send = rounded;
   }
   const Tensor parts = s.received(slot).slice(0, arriving).reshape({world().size, own});
+  s.bytes_sent += (bucket.size() - own) * bytes_of(send.type());
   const Operation operation = s.next("reduce-scatter", bucket.index);
   s.reductions.push_back({Key(bucket), s.transport->all_to_all(parts, send, bucket.cuts, operation),
                           flat.slice(bucket.cuts[rank], own), parts, slot, false});
@@ -185,6 +189,8 @@ void Collective::start_gather(Tensor arena, const Bucket& bucket) {
   if (alone()) return;
   State& s = *state_;
   const Tensor data = arena.reshape({arena.size()}).slice(bucket.begin(), bucket.size());
+  const auto rank = static_cast<std::size_t>(world().rank);
+  s.bytes_sent += (bucket.cuts[rank + 1] - bucket.cuts[rank]) * bytes_of(data.type()) * (world().size - 1);
   const Operation operation = s.next("all-gather", bucket.index);
   s.gathers.push_back({Key(bucket), s.transport->all_gather(data, bucket.cuts, operation)});
 }
@@ -198,6 +204,8 @@ void Collective::finish_gather(const Bucket& bucket) {
   s.transport->wait(at->ticket);
   s.gathers.erase(at);
 }
+
+std::int64_t Collective::bytes_sent() const { return state_->bytes_sent; }
 
 void Collective::progress() { state_->transport->progress(); }
 

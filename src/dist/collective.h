@@ -60,6 +60,8 @@ class Collective {
   const World& world() const;
   bool alone() const { return world().size == 1; }
   void set_step(std::int64_t step);
+  // What carries it all; for its limit.
+  Transport& transport();
 
   // All ranks start and finish the same buckets in the same order. Each that was started is finished once.
   //
@@ -72,6 +74,8 @@ class Collective {
   void start_gather(Tensor arena, const Bucket& bucket);
   void finish_gather(const Bucket& bucket);
   void progress();
+  // Bytes of gradients and of what was gathered that this rank has sent to others so far.
+  std::int64_t bytes_sent() const;
 
   // Blocking, for what is not in a hurry.
   void broadcast(Tensor tensor, int root);

@@ -39,7 +39,8 @@ std::shared_ptr<Transport> connect(const Launch& launch, double limit_seconds);
 std::shared_ptr<Transport> mpi_transport(double limit_seconds);
 // Rendezvous at rank 0's address; every message passes through rank 0, so this is for control and small jobs.
 std::shared_ptr<Transport> tcp_transport(const Launch& launch, double limit_seconds);
-// NCCL for tensors, `host` for everything else. Error(usage) where this build has no CUDA or no NCCL is found.
-std::shared_ptr<Transport> nccl_transport(std::shared_ptr<Transport> host, Device& device);
+// NCCL for tensors, `host` for everything else. Error(usage) where this build has no CUDA or no NCCL is found, and
+// where two ranks are on one GPU; with `share_gpu` that is left to NCCL, which refuses too unless it is told otherwise.
+std::shared_ptr<Transport> nccl_transport(std::shared_ptr<Transport> host, Device& device, bool share_gpu = false);
 
 }  // namespace nll

@@ -37,7 +37,9 @@ using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 constexpr const char* library_file = "libnccl.so.2";
-constexpr const char* without_hint = "install NCCL 2.18 or newer, or set dist.transport \"mpi\"";
+constexpr const char* sharing_hint =
+    "start at most one rank for each GPU, or --set dist.transport=host --set dist.share_gpu=true";
+constexpr const char* without_hint = "install NCCL 2.18 or newer, or --set dist.transport=host";
 
 // ---- the library ---------------------------------------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class Event {
 class NcclTransport final : public Transport {
  public:
   // Delegates, so that what was made is given back where a later step throws.
-  NcclTransport(std::shared_ptr<Transport> host, Device& device) : NcclTransport(std::move(host)) {
+  NcclTransport(std::shared_ptr<Transport> host, Device& device, bool share_gpu) : NcclTransport(std::move(host)) {
     set_limit(host_->limit_seconds());
     together(*host_, "finding NCCL and the GPU", [&] {
       library_ = open_library();
@@ -185,8 +187,8 @@ class NcclTransport final : public Transport {
       }
       check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
     });
-    refuse_shared_gpus();
-    connect();
+    if (!share_gpu) refuse_shared_gpus();
+    connect(share_gpu ? sharing_hint : "");
     before_.emplace();
     watchdog_ = std::thread([this] { watch(); });
   }
@@ -302,11 +304,12 @@ class NcclTransport final : public Transport {
       throw AgreedError(Exit::usage,
                         fmt::format("nccl: ranks {} and {} are on the same GPU ({} of {}; expected one for each rank)",
                                     first, r, places[r].substr(host.size() + 1), host),
-                        "start at most one rank for each GPU, or set dist.transport \"mpi\" and dist.share_gpu true");
+                        sharing_hint);
     }
   }
 
-  void connect() {
+  // `hint`: what helps where it fails, if that is known.
+  void connect(const char* hint) {
     ncclUniqueId id{};
     together(*host_, "making NCCL's id", [&] {
       if (rank() == 0) id = unique_id(library_);
@@ -318,7 +321,12 @@ class NcclTransport final : public Transport {
       config.blocking = 0;
       // Sooner than the exchange that follows gives up on those who still try.
       connect_limit_ = 0.8 * limit_seconds();
-      settle(library_.init(&communicator_, ranks(), id, rank(), &config), "connecting the ranks");
+      try {
+        settle(library_.init(&communicator_, ranks(), id, rank(), &config), "connecting the ranks");
+      } catch (const Error& error) {
+        if (*hint == '\0') throw;
+        throw Error(error.exit(), error.what(), hint);
+      }
     });
     connect_limit_.reset();
   }
@@ -481,8 +489,8 @@ std::string nccl_unique_id() {
   return {id.internal, sizeof id.internal};
 }
 
-std::shared_ptr<Transport> nccl_transport(std::shared_ptr<Transport> host, Device& device) {
-  return std::make_shared<NcclTransport>(std::move(host), device);
+std::shared_ptr<Transport> nccl_transport(std::shared_ptr<Transport> host, Device& device, bool share_gpu) {
+  return std::make_shared<NcclTransport>(std::move(host), device, share_gpu);
 }
 
 }  // namespace nll

@@ -21,21 +21,25 @@ void share_host(BackendOptions& options, const Config& config, const World& worl
   options.threads = cores < online ? cores : std::max(1, cores / world.local_size);
 }
 
-std::int64_t available_memory(const DeviceInfo& device, const World& world) {
-  return device.kind == "cuda" ? device.available_memory_bytes : device.available_memory_bytes / world.local_size;
+std::int64_t available_memory(const DeviceInfo& device, const Config& config, const World& world) {
+  const bool own = device.kind == "cuda" && !config.dist.share_gpu;
+  return own ? device.available_memory_bytes : device.available_memory_bytes / world.local_size;
+}
+
+void check_transport(const Config& config, const DeviceInfo& device) {
+  if (config.dist.transport != "nccl" || device.kind == "cuda") return;
+  throw Error(Exit::usage, "dist.transport: nccl carries the memory of GPUs, and this run is on a CPU",
+              "--set dist.transport=auto");
 }
 
 std::shared_ptr<Transport> tensor_transport(std::shared_ptr<Transport> host, const Config& config, Backend& backend) {
-  if (host->world().size == 1) return host;
   const bool gpu = backend.device->info().kind == "cuda";
   const std::string& asked = config.dist.transport;
-  if (asked == "nccl" && !gpu) {
-    throw Error(Exit::usage, "dist.transport: nccl carries the memory of GPUs, and this run is on a CPU",
-                "--set dist.transport=auto");
-  }
-  if (!gpu) return host;
-  if (asked == "nccl" || asked == "auto") return nccl_transport(std::move(host), *backend.device);
-  return staged(std::move(host), *backend.device);
+  // Asked for by name it is opened for one rank too, though nothing travels: so a machine with one GPU can try it.
+  const bool alone = host->world().size == 1;
+  if (!gpu || (alone && asked != "nccl")) return host;
+  if (asked == "host") return staged(std::move(host), *backend.device);
+  return nccl_transport(std::move(host), *backend.device, asked == "nccl" && config.dist.share_gpu);
 }
 
 }  // namespace nll

@@ -6,6 +6,7 @@
 
 #include "src/checkpoint/hash.h"
 #include "src/dist/agreement.h"
+#include "src/dist/patience.h"
 #include "src/train/backend.h"
 #include "src/train/model_folder.h"
 #include "src/train/rank_transport.h"
@@ -60,11 +61,12 @@ struct Preparation {
     share_host(options, config(), transport.world());
     backend.emplace(make_backend(config().device, options));
     device = backend->device->info();
+    check_transport(config(), device);
     if (device.kind == "cuda" && options.product_tuning && options.product_cache.empty()) {
       console.warning("cuda.product_cache: chosen algorithms are not kept, so another run may round differently");
     }
     const Numerics numerics = resolve_numerics(config(), device);
-    const std::int64_t available = available_memory(device, transport.world());
+    const std::int64_t available = available_memory(device, config(), transport.world());
     plan = make_plan(config(), ranks, available, numerics);
     check_memory(plan, available);
     if (!existing && !config().run.initial_weights.empty()) {
@@ -136,7 +138,8 @@ Exit run_training(const RunRequest& request, Console& console) {
   on_all("opening data and device", [&] { at.open(); });
   at.compare_ranks();
 
-  // Rank 0 holds the folder.
+  // Rank 0 holds the folder. It verifies checkpoints, which takes the time that reading them takes.
+  std::optional<Patience> patience(*transport);
   std::optional<FreshFolder> folder;
   std::optional<RunLock> lock;
   std::optional<CheckpointStore> store;
@@ -164,12 +167,20 @@ Exit run_training(const RunRequest& request, Console& console) {
 
   std::optional<Collective> collective;
   std::optional<Trainer> trainer;
-  on_all("the start", [&] {
+  patience.reset();
+  on_all("connecting tensors", [&] {
     collective.emplace(tensor_transport(transport, config, *at.backend), *at.backend->device, *at.backend->ops,
                        collective_settings(config, at.plan.buckets));
+  });
+  patience.emplace(*transport);
+  on_all("the start", [&] {
+    // A transport of tensors has a limit of its own.
+    std::optional<Patience> of_tensors;
+    if (&collective->transport() != transport.get()) of_tensors.emplace(collective->transport());
     trainer.emplace(config, at.plan, start, std::move(at.data), *at.backend, *store, console, request.stop_requested,
                     request.probe_seconds, *collective);
   });
+  patience.reset();
   if (folder) folder->keep();
   const Exit exit = trainer->run(request.step_limit);
   console.finish_live();

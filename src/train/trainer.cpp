@@ -156,7 +156,9 @@ Exit Trainer::run(std::int64_t step_limit) {
   }
   if (saved_step_ != state_.step && state_.step > 0) save();
   if (stopped) return Exit::stopped;
-  record({"end", state_.step, state_.tokens, {{"seconds", state_.seconds}, {"skipped", state_.skipped}}});
+  Event end{"end", state_.step, state_.tokens, {{"seconds", state_.seconds}, {"skipped", state_.skipped}}};
+  if (!collective_.alone()) end.values.emplace_back("bytes_sent", collective_.bytes_sent());
+  record(end);
   return Exit::done;
 }
 

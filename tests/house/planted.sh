@@ -47,6 +47,9 @@ expect $belongings src/model/a.cpp 'void f() { asm("nop"); }\n' 'src/model/a.cpp
 expect $belongings kernels/cpu/a.cpp 'const char* a = getenv("A");\n' 'kernels/cpu/a.cpp:1: the environment'
 expect $belongings src/cli/a.cpp '\nint f(char** argv);\n' 'src/cli/a.cpp:2: the command line'
 expect $belongings src/train/a.cpp 'void f() { std::exit(1); }\n' 'src/train/a.cpp:1: nothing below src/main.cpp ends'
+expect $belongings src/train/a.cpp 'void f() { transport->abort(Exit::usage), std::abort(); }\n' 'src/train/a.cpp:1: nothing below'
+expect $belongings src/dist/a.cpp '\nvoid f() { _exit(75); }\n' 'src/dist/a.cpp:2: nothing below'
+expect $belongings src/dist/nccl.cpp 'void f() { _exit(1); }\n' 'src/dist/nccl.cpp:1: nothing below'
 expect $belongings src/train/a.cpp 'void f() { std::cout << 1; }\n' 'src/train/a.cpp:1: printing belongs'
 expect $belongings src/model/a.cpp 'void f() { printf("1"); }\n' 'src/model/a.cpp:1: printing belongs'
 expect tests/house/words.sh src/model/a.cpp '// TODO later\n' 'src/model/a.cpp:1: unfinished work'
@@ -58,7 +61,7 @@ expect $documents docs/a.md '`nll fly`\n' 'docs/a.md:1: `nll fly`'
 expect tests/house/headers.sh src/model/a.h 'std::string a();\n' 'src/model/a.h: does not compile on its own' "${2:-c++}"
 
 # What only looks like a fault is let through.
-printf '// asm, getenv and printf in words\nint snprintf_count = 0;  /* exit(1) */\nconst char* a = "argv printf(";\n' > "$tree/src/model/a.cpp"
+printf '// asm, getenv and printf in words\nint snprintf_count = 0;  /* exit(1) */\nconst char* a = "argv printf(";\nvoid abort(Exit exit) { host->abort(exit); }\n' > "$tree/src/model/a.cpp"
 said=$(run "$root/$belongings" "$tree") || { echo "belongings.sh: $said"; status=1; }
 [[ $status -eq 0 ]] && echo "planted: every fault was found"
 exit $status

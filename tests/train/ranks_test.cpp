@@ -4,7 +4,8 @@
 #include <cmath>
 #include <filesystem>
 
-#include "src/train/model_folder.h"
+#include "src/train/plan.h"
+#include "src/train/scaling.h"
 #include "tests/train/ranks_rig.h"
 
 namespace nll::test {
@@ -180,6 +181,27 @@ TEST(Ranks, ABf16WireTrainsCloseToAnFp32One) {
   EXPECT_EQ(found[0], expected[0]);
   EXPECT_NE(found.back(), expected.back());
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-3 * expected[i]);
+}
+
+// A bucket's parts differ by a block at most; what is left are sums of squares, guards and sums of losses.
+TEST(Ranks, SendWhatThePlanSays) {
+  Folder folder;
+  write_corpus(folder / "data", 2000, 61);
+  Config config = divisible_config(folder);
+  config.model.width = 128;
+  config.schedule.steps = 2;
+  for (int ranks : {2, 3}) {
+    config.run.directory = folder / ("ranks" + std::to_string(ranks));
+    ASSERT_EQ(exit_of(run_ranks(config, ranks)), Exit::done);
+    const TrainPlan plan = make_plan(config, ranks, 0);
+    ScalingRequest request;
+    request.ranks = ranks;
+    for (const GradientBucket& of : plan.buckets) request.buckets.push_back(of.bucket.size());
+    const Volume step = volume(request, {});
+    const double sent = values(config, "end", "bytes_sent").at(0), expected = 2 * (step.gradients + step.weights);
+    const double blocks = static_cast<double>(plan.buckets.size()) * Ops::norm_block * 4 * ranks;
+    EXPECT_NEAR(sent, expected, 0.005 * expected + 2 * blocks) << ranks << " ranks";
+  }
 }
 
 TEST(Ranks, ABatchThatCannotBeCutEvenlyIsRefusedOnAllOfThem) {
