@@ -61,8 +61,8 @@ int main(int argc, char** argv) {
     app.name("nll");
     app.set_version_flag("--version", "nll " NLL_VERSION " (" + nll::backends() + ")");
     app.require_subcommand(1);
-    for (auto add : {nll::add_tokenize, nll::add_train, nll::add_eval, nll::add_sample, nll::add_report, nll::add_plan,
-                     nll::add_verify, nll::add_bench, nll::add_config}) {
+    for (auto add : {nll::add_tokenize, nll::add_train, nll::add_eval, nll::add_sample, nll::add_report, nll::add_fit,
+                     nll::add_sweep, nll::add_plan, nll::add_verify, nll::add_bench, nll::add_config}) {
       add(app, invocation);
     }
     try {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "src/cli/eval_choice.h"
 #include "src/cli/eval_table.h"
 #include "src/cli/eval_teacher_forcing.h"
 #include "src/cli/evaluator.h"
@@ -25,6 +26,7 @@ struct EvalOptions {
   std::int64_t tokens = 0, stride = 0;
   DeviceOptions device;
   TeacherForcingOptions forcing;
+  ChoiceOptions choice;
   bool by_frequency = false, json = false;
 };
 
@@ -139,6 +141,7 @@ std::vector<EvalText> texts_of(const EvalOptions& options, const OpenModel& mode
 Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   Backend backend = options.device.make(invocation);
   const OpenModel model = open_shown(options.model, backend, options.device.precision, invocation.console);
+  if (options.choice.path) return show_choice(options.choice, model, backend, options.json, invocation);
   if (!options.logits.empty()) {
     if (options.text.empty()) throw Error(Exit::usage, "--logits: needs the text to compute them for (--text FILE)");
     write_logits(options, model, backend);
@@ -195,6 +198,7 @@ void add_eval(CLI::App& app, Invocation& invocation) {
                    "Write the logits of the first window of --text to this safetensors file, and nothing else");
   o->device.add_to(*verb);
   o->forcing.add_to(*verb);
+  o->choice.add_to(*verb);
   verb->add_flag("--json", o->json, "Print JSON");
   verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return evaluate_model(*o, invocation); }; });
 }

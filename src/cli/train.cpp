@@ -21,17 +21,6 @@ struct TrainOptions {
   std::int64_t steps = 0;
 };
 
-// Quotes a word for the shell where it needs it.
-std::string shell_word(const std::string& word) {
-  if (!word.empty() &&
-      word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%") ==
-          std::string::npos)
-    return word;
-  std::string quoted = "'";
-  for (char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
-
 std::string resume_command(const std::string& program, const TrainOptions& options) {
   std::string command = shell_word(program) + " train " + shell_word(options.config);
   for (const std::string& assignment : options.overrides) command += " --set " + shell_word(assignment);

@@ -30,6 +30,8 @@ void add_tokenize(CLI::App& app, Invocation& invocation);
 void add_train(CLI::App& app, Invocation& invocation);
 void add_eval(CLI::App& app, Invocation& invocation);
 void add_report(CLI::App& app, Invocation& invocation);
+void add_fit(CLI::App& app, Invocation& invocation);
+void add_sweep(CLI::App& app, Invocation& invocation);
 void add_sample(CLI::App& app, Invocation& invocation);
 void add_plan(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);
@@ -54,6 +56,9 @@ struct DeviceOptions {
 
 // Opens a model for reading with a line of progress where it takes long.
 OpenModel open_shown(const std::string& path, Backend& backend, const PrecisionConfig& precision, Console& console);
+
+// A word of a command line as it must be typed into a shell.
+std::string shell_word(const std::string& word);
 
 // Prints to standard output; Error(io) when that fails, so that a full disk or a closed pipe is never silent success.
 void print(const std::string& text);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "src/dist/agreement.h"
+#include "src/dist/patience.h"
 #include "src/eval/score.h"
 #include "src/infer/stream.h"
 #include "src/report/train_line.h"
@@ -81,6 +82,7 @@ void Trainer::skip(const StepResult& result) {
 
 void Trainer::save() {
   step_.settle();
+  const Patience patience(collective_.transport());
   // Seconds, for a large model: say why the line stands still.
   const std::int64_t bytes = checked_product(plan_.parameters, 12);
   if (bytes > std::int64_t{256} << 20)
@@ -107,6 +109,7 @@ void Trainer::save() {
   KeepRules rules{config_.checkpoint.keep_last, config_.checkpoint.keep_every, std::nullopt};
   if (config_.checkpoint.keep_best && state_.best_step >= 0) rules.best_step = state_.best_step;
   for (const std::string& problem : store_.prune(rules)) console_.warning(problem);
+  collective_.barrier("the end of a save");
 }
 
 bool Trainer::evaluation_due(std::int64_t step) const {
@@ -145,6 +148,7 @@ bool Trainer::after_save() {
   if (!sample_due(state_.step)) return true;
   step_.settle();
   // Rank 0 samples; the others wait for it.
+  const Patience patience(collective_.transport());
   return all_go_on(!first_rank() || sample());
 }
 
@@ -157,6 +161,7 @@ Score Trainer::all_ranks(const Score& own) {
 
 bool Trainer::validate() {
   step_.settle();
+  const Patience patience(collective_.transport());
   const World& world = collective_.world();
   SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
                             config_.model.vocabulary, 0, world.rank, world.size);
@@ -200,9 +205,11 @@ bool Trainer::validate() {
   console_.info(fmt::format("step {}: validation loss {:.4f}  perplexity {:.2f}{}  accuracy {:.1f}%  ECE {:.3f}{}",
                             state_.step, result.loss, result.perplexity, bits, 100 * result.accuracy, result.ece,
                             best ? "  (best)" : ""));
-  if (!first_rank()) return true;
-  write_loss_plot(read_metrics(config_.run.directory + "/metrics.jsonl"), config_.run.directory,
-                  config_.run.directory + "/loss.svg");
+  if (first_rank()) {
+    write_loss_plot(read_metrics(config_.run.directory + "/metrics.jsonl"), config_.run.directory,
+                    config_.run.directory + "/loss.svg");
+  }
+  collective_.barrier("the end of a validation");
   return true;
 }
 

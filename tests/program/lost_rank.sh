@@ -50,7 +50,8 @@ code=0
 wait $job || code=$?
 kill -KILL "$victim" 2> /dev/null || true
 [[ $code == 75 ]] || fail "a rank stood still: exit code $code, expected 75" stuck.log
-[[ $((SECONDS - start)) -le 8 ]] || fail "a rank stood still: the job went on for $((SECONDS - start)) s" stuck.log
+# Six times the limit where it was stopped in a save, and three seconds in which others hold back.
+[[ $((SECONDS - start)) -le 18 ]] || fail "a rank stood still: the job went on for $((SECONDS - start)) s" stuck.log
 grep -qE 'error: .*rank 1' stuck.log || fail "nobody named rank 1" stuck.log
 "$NLL" verify stuck > /dev/null || fail "no intact checkpoint is left" stuck.log
 echo "a rank that stood still was named: $(grep -m 1 'error: ' stuck.log)"
