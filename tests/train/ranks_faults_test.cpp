@@ -151,4 +151,23 @@ TEST_F(RanksFaults, FewerWindowsThanRanksAndMoreRanksThanNormBlocksTrain) {
   EXPECT_EQ(exit_of(run_ranks(config_, 8)), Exit::done);
 }
 
+TEST_F(RanksFaults, AConfigOrTextOfItsOwnOnOneRankIsRefusedByItsName) {
+  RanksRequest request;
+  request.differs = [](int rank, Config& own) {
+    if (rank == 1) own.optimizer.learning_rate *= 2;
+  };
+  for (const RunResult& result : run_ranks(config_, 4, request)) {
+    EXPECT_EQ(result.exit, Exit::usage);
+    EXPECT_EQ(result.error.find("config: not the same on all ranks: rank 1 "), 0u) << result.error;
+  }
+  request.differs = [&](int rank, Config& own) {
+    if (rank == 1) own.data.train = {folder_ / "missing"};
+  };
+  for (const RunResult& result : run_ranks(config_, 2, request)) {
+    EXPECT_NE(result.exit, Exit::done);
+    EXPECT_EQ(result.error.find("[rank 1 "), 0u) << result.error;
+  }
+  EXPECT_FALSE(std::filesystem::exists(config_.run.directory));
+}
+
 }  // namespace nll::test

@@ -17,6 +17,7 @@ std::vector<RunResult> run_ranks(const Config& config, int ranks, const RanksReq
       RunRequest request;
       request.config = config;
       request.config.cpu.threads = 1;
+      if (asked.differs) asked.differs(rank, request.config);
       request.resume = asked.resume;
       request.step_limit = asked.step_limit;
       request.resume_command = "nll train CONFIG --resume auto";

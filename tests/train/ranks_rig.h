@@ -18,6 +18,8 @@ struct RanksRequest {
   double limit_seconds = 60;
   // What stands between a rank and the others; for faults.
   std::function<std::shared_ptr<Transport>(int rank, std::shared_ptr<Transport>)> between{};
+  // What a rank's config has that the others' have not.
+  std::function<void(int rank, Config& config)> differs{};
 };
 
 // Runs the config on `ranks` ranks of one thread each; the result of each.
