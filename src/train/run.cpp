@@ -55,7 +55,7 @@ struct Preparation {
 
   void open() {
     const int ranks = transport.world().size;
-    check_config(config(), run(), ranks);
+    check_config(config(), "config", ranks);
     data = open_train_data(config());
     BackendOptions options = backend_options(config(), request.cache_folder);
     share_host(options, config(), transport.world());

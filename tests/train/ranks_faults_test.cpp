@@ -152,6 +152,7 @@ TEST_F(RanksFaults, FewerWindowsThanRanksAndMoreRanksThanNormBlocksTrain) {
 }
 
 TEST_F(RanksFaults, AConfigOrTextOfItsOwnOnOneRankIsRefusedByItsName) {
+  config_.batch.sequences = 2;
   RanksRequest request;
   request.differs = [](int rank, Config& own) {
     if (rank == 1) own.optimizer.learning_rate *= 2;
