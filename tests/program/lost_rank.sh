@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# lost_rank.sh NLL KILLS: a rank that is killed or stands still ends the whole job in time, says who it was, and loses
+# lost_rank.sh NLL KILLS [RANKS]: a rank that is killed or stands still ends the whole job in time, says who it was, and loses
 # nothing. KILLS: SIGKILLs of a random rank of a run that saves after every step.
 . "$(dirname "$0")/setup_corpus.sh"
 . "$HERE/mpi.sh"
 KILLS=$2
+RANKS=${3:-2}
 steps=$((20 * KILLS + 60))
 common="--set evaluation.every_steps=0 --set sample.every_steps=0 --set batch.sequences=2"
 
@@ -21,11 +22,11 @@ killed=0
 finished=0
 while [[ $killed -lt $KILLS && $finished == 0 ]]; do
   before=$(newest killed)
-  ranks 2 train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log &
+  ranks $RANKS train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log &
   job=$!
   for _ in $(seq 200); do [[ $(newest killed) > "$before" ]] && break; kill -0 $job 2> /dev/null || break; sleep 0.02; done
   sleep "0.0$((RANDOM % 90))"
-  victim=$(rank_of $((RANDOM % 2)) killed) && kill -KILL "$victim" 2> /dev/null && killed=$((killed + 1))
+  victim=$(rank_of $((RANDOM % RANKS)) killed) && kill -KILL "$victim" 2> /dev/null && killed=$((killed + 1))
   start=$SECONDS code=0
   wait $job || code=$?
   [[ $code == 0 ]] && finished=1
@@ -34,7 +35,7 @@ while [[ $killed -lt $KILLS && $finished == 0 ]]; do
   after=$(newest killed)
   [[ -z $before || ! $after < $before ]] || fail "$before was lost"
 done
-ranks 2 train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log || fail "no resume after $killed kills" killed.log
+ranks $RANKS train tiny.json $common --set schedule.steps=$steps --set run.directory=killed --resume auto 2> killed.log || fail "no resume after $killed kills" killed.log
 same_curve whole killed
 ls killed/checkpoints | grep -E 'tmp|trash' && fail "leftovers"
 echo "$killed ranks killed: nothing lost, the job ended at once"
