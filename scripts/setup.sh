@@ -31,6 +31,7 @@ test   libclang-rt-dev          fuzzer  -
 test   clang-format             command clang-format
 test   strace                   command strace
 test   iproute2                 command ip
+test   procps                   command pkill
 corpus bible-kjv                command bible
 corpus bible-kjv-text           command bible
 page   chromium                 command chromium
