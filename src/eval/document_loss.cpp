@@ -16,12 +16,12 @@ double percentile(const std::vector<double>& sorted, double p) {
   return sorted[low] + (place - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
+}  // namespace
+
 Interval middle_95(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return {percentile(values, 0.025), percentile(values, 0.975)};
 }
-
-}  // namespace
 
 void DocumentLosses::add(std::int32_t target, double nll) {
   const std::size_t id = static_cast<std::size_t>(target);

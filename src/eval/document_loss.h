@@ -36,6 +36,8 @@ class DocumentLosses {
 struct Interval {
   double low = 0, high = 0;
 };
+// Between the 2.5th and the 97.5th percentile of resampled values, each on the line between its two neighbours.
+Interval middle_95(std::vector<double> values);
 
 struct BootstrapIntervals {
   Interval loss;                          // nats per token

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/philox.h"
@@ -134,13 +135,7 @@ Interval interval_of(std::span<const HoffmannLaw> laws, const std::function<doub
   CHECK(!laws.empty());
   std::vector<double> values;
   for (const HoffmannLaw& law : laws) values.push_back(of(law));
-  std::sort(values.begin(), values.end());
-  const auto percentile = [&](double p) {
-    const double place = p * static_cast<double>(values.size() - 1);
-    const std::size_t low = static_cast<std::size_t>(place), high = std::min(low + 1, values.size() - 1);
-    return values[low] + (place - static_cast<double>(low)) * (values[high] - values[low]);
-  };
-  return {percentile(0.025), percentile(0.975)};
+  return middle_95(std::move(values));
 }
 
 }  // namespace nll
