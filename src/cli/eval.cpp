@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "src/cli/eval_choice.h"
+#include "src/cli/eval_generation.h"
 #include "src/cli/eval_table.h"
 #include "src/cli/eval_teacher_forcing.h"
 #include "src/cli/evaluator.h"
@@ -26,6 +27,7 @@ struct EvalOptions {
   std::int64_t tokens = 0, stride = 0;
   DeviceOptions device;
   TeacherForcingOptions forcing;
+  GenerationOptions generation;
   ChoiceOptions choice;
   bool by_frequency = false, json = false;
 };
@@ -152,10 +154,14 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
     throw Error(Exit::usage,
                 fmt::format("--stride: {} is more than the model's context of {} tokens", options.stride, context));
   }
+  if (options.generation.asked && !options.generation.needs_text())
+    return show_generation(options.generation, model, backend, {}, options.json, invocation);
   TemporaryFolder temporary;
   const std::vector<EvalText> texts = texts_of(options, model, backend.device->info().threads, temporary);
   if (options.forcing.asked)
     return show_teacher_forcing(options.forcing, model, backend, texts, options.json, invocation);
+  if (options.generation.asked)
+    return show_generation(options.generation, model, backend, texts, options.json, invocation);
   std::vector<std::string> training;
   if (options.by_frequency) {
     const Config config = config_of(model, "trained on", "leave out --by-frequency");
@@ -198,6 +204,7 @@ void add_eval(CLI::App& app, Invocation& invocation) {
                    "Write the logits of the first window of --text to this safetensors file, and nothing else");
   o->device.add_to(*verb);
   o->forcing.add_to(*verb);
+  o->generation.add_to(*verb);
   o->choice.add_to(*verb);
   verb->add_flag("--json", o->json, "Print JSON");
   verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return evaluate_model(*o, invocation); }; });

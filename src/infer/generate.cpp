@@ -4,20 +4,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
-
-#include "kernels/philox.h"
 
 namespace nll {
 
 namespace {
-
-// The random number that draws the token at `position` of the whole text. It depends on nothing else, so a text that is
-// generated in two calls draws the same numbers as in one.
-double uniform_at(std::uint64_t seed, std::size_t position) {
-  const PhiloxBlock block = philox(seed, random_stream(RandomPurpose::sample, 0), position);
-  return unit_double(block.word[0], block.word[1]);
-}
 
 // One row is sampled from at a time: nothing is saved by rounding it.
 Numerics with_exact_logits(Numerics numerics) {
@@ -69,17 +59,9 @@ Tensor Generator::advance(const GptTensors& weights, std::span<const std::int32_
 }
 
 std::span<const double> Generator::scores(const GptTensors& weights, Tensor hidden) {
-  const HeadShape& shape = head_.shape();
   const Tensor logits = head_.logits(hidden.slice(hidden.dim(0) - 1, 1), weights.wte);
   device_.download(row_.data(), logits);
-  for (std::size_t j = 0; j < scores_.size(); ++j) {
-    const double x = static_cast<double>(shape.pre_scale) * row_[j];
-    if (!std::isfinite(x)) {
-      throw Error(Exit::bad_data, fmt::format("the model's score of token {} is not a finite number", j),
-                  "check the weights with `nll verify`");
-    }
-    scores_[j] = shape.softcap > 0 ? shape.softcap * std::tanh(x / shape.softcap) : x;
-  }
+  model_scores(row_, head_.shape(), scores_);
   return scores_;
 }
 
@@ -103,7 +85,7 @@ StopReason Generator::generate(const GptTensors& weights, const GenerationReques
     }
     const std::span<const double> u = scores(weights, hidden);
     const std::int32_t id = sample_token(u.first(static_cast<std::size_t>(drawable)), counts, request.rules,
-                                         uniform_at(request.seed, history.size()));
+                                         sampling_uniform(request.seed, 0, history.size()));
     history.push_back(id);
     counts.add_generated(id);
     const bool go_on = on_token(id, log_probability(u, id));

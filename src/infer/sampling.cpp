@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "kernels/check.h"
+#include "kernels/philox.h"
 
 namespace nll {
 
@@ -109,11 +110,30 @@ std::int32_t sample_token(std::span<const double> scores, const TokenCounts& cou
   return drawn;
 }
 
-double log_probability(std::span<const double> scores, std::int32_t id) {
+double sampling_uniform(std::uint64_t seed, std::uint64_t sequence, std::size_t position) {
+  const PhiloxBlock block = philox(seed, random_stream(RandomPurpose::sample, sequence), position);
+  return unit_double(block.word[0], block.word[1]);
+}
+
+void model_scores(std::span<const float> logits, const HeadShape& head, std::span<double> scores) {
+  for (std::size_t j = 0; j < scores.size(); ++j) {
+    const double x = static_cast<double>(head.pre_scale) * logits[j];
+    if (!std::isfinite(x)) {
+      throw Error(Exit::bad_data, fmt::format("the model's score of token {} is not a finite number", j),
+                  "check the weights with `nll verify`");
+    }
+    scores[j] = head.softcap > 0 ? head.softcap * std::tanh(x / head.softcap) : x;
+  }
+}
+
+double log_probability(std::span<const double> scores, std::int32_t id) { return log_probability(scores, id, 1); }
+
+double log_probability(std::span<const double> scores, std::int32_t id, double temperature) {
+  CHECK(temperature > 0);
   const double maximum = *std::max_element(scores.begin(), scores.end());
   double denominator = 0;
-  for (double u : scores) denominator += std::exp(u - maximum);
-  return (scores[static_cast<std::size_t>(id)] - maximum) - std::log(denominator);
+  for (double u : scores) denominator += std::exp((u - maximum) / temperature);
+  return (scores[static_cast<std::size_t>(id)] - maximum) / temperature - std::log(denominator);
 }
 
 }  // namespace nll

@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/ops.h"
+
 namespace nll {
 
 // How the next token is drawn. Order: repetition, frequency and presence, temperature, top-k, top-p, min-p.
@@ -53,7 +55,18 @@ std::vector<Candidate> candidates(std::span<const double> scores, const Sampling
 std::int32_t sample_token(std::span<const double> scores, const TokenCounts& counts, const SamplingRules& rules,
                           double uniform);
 
+// The random number in [0, 1) that draws the token at `position` of a text (prompt and output together). It depends on
+// nothing else, so that a text that is generated in two calls, or among other texts, draws the same numbers as alone.
+// `sequence` tells the texts of one seed apart; below 2^56.
+double sampling_uniform(std::uint64_t seed, std::uint64_t sequence, std::size_t position);
+
+// The model's scores of its V tokens from a row of logits (at least V): with its scale and softcap. Throws
+// Error(bad_data) where one is not finite.
+void model_scores(std::span<const float> logits, const HeadShape& head, std::span<double> scores);
+
 // ln p of `id` under softmax(scores).
 double log_probability(std::span<const double> scores, std::int32_t id);
+// The same under softmax(scores / temperature), temperature > 0.
+double log_probability(std::span<const double> scores, std::int32_t id, double temperature);
 
 }  // namespace nll

@@ -36,6 +36,14 @@ for key in equality causality ratio exposure_bias; do
   grep -q "\"$key\"" forcing.json || fail "eval --teacher-forcing has no $key"
 done
 grep -q '"passed": true' forcing.json || fail "eval --teacher-forcing has no verdict"
+written() { "$NLL" eval run --generation --texts 6 --prompt-tokens 8 --new-tokens 20 --temperatures 0,1 "$@" 2> /dev/null; }
+written --json > one.json && written --json > two.json && cmp -s one.json two.json || fail "eval --generation is not the same twice"
+for key in text_itself distinct seq_rep rep loop_rate loss_after_copies induction; do
+  grep -q "\"$key\"" one.json || fail "eval --generation has no $key"
+done
+[ "$(grep -c '"loop_rate"' one.json)" = 17 ] || fail "eval --generation has not 16 settings and the text itself"
+written > one.txt || fail "eval --generation"
+[ "$(awk '{ if (length($0) > 80 && NR > 1) print }' one.txt | wc -l)" = 0 ] || fail "a line of eval --generation is wider than 80 columns"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > one.txt 2> sample.log || fail "sample"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > two.txt 2> /dev/null
 cmp one.txt two.txt || fail "the same seed gave another sample"
