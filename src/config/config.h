@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "src/config/objective_config.h"
+#include "src/config/records_config.h"
 #include "src/config/visitor.h"
 
 namespace nll {
@@ -49,18 +51,6 @@ struct ModelConfig {
     v.integer("context", context, between(1, 1 << 24), "tokens", "longest sequence the model sees");
     v.integer("vocabulary", vocabulary, between(2, 1 << 24), "tokens", "number of token ids");
     v.real("dropout", dropout, from_below(0, 1), "", "on embeddings, attention output and MLP output while training");
-  }
-};
-
-struct ObjectiveConfig {
-  std::string kind = "language";
-  double label_smoothing = 0, z_loss = 0;
-
-  void fields(Visitor& v) {
-    v.choice("kind", kind, {"language"}, "what is minimised");
-    v.real("label_smoothing", label_smoothing, from_below(0, 1), "",
-           "epsilon of q = (1 - epsilon) onehot + epsilon / V");
-    v.real("z_loss", z_loss, at_least(0), "", "weight of the squared log-sum-exp of the logits");
   }
 };
 
@@ -140,11 +130,12 @@ struct PrecisionConfig {
 };
 
 struct EvaluationConfig {
-  std::int64_t every_steps = 250, tokens = 1048576;
+  std::int64_t every_steps = 250, tokens = 1048576, records = 1024;
 
   void fields(Visitor& v) {
     v.integer("every_steps", every_steps, at_least(0), "steps",
               "validate this often and at the end; 0: only at the end");
+    v.integer("records", records, at_least(1), "records", "held-out records (or prompts) looked at while training");
     v.integer("tokens", tokens, at_least(1), "tokens",
               "validation tokens looked at while training (nll eval reads all)");
   }
@@ -245,6 +236,9 @@ struct Config {
   DataConfig data;
   ModelConfig model;
   ObjectiveConfig objective;
+  RecordsConfig records;
+  RolloutConfig rollout;
+  RewardConfig reward;
   HeadConfig head;
   BatchConfig batch;
   OptimizerConfig optimizer;
@@ -264,6 +258,9 @@ struct Config {
     v.section("data", data);
     v.section("model", model);
     v.section("objective", objective);
+    v.section("records", records);
+    v.section("rollout", rollout);
+    v.section("reward", reward);
     v.section("head", head);
     v.section("batch", batch);
     v.section("optimizer", optimizer);

@@ -36,8 +36,8 @@ class Collector : public Visitor {
   std::vector<Key> keys;
 
  protected:
-  void enter(const char* key) override { section_ = key; }
-  void leave() override { section_.clear(); }
+  void enter(const char* key) override { section_ += (section_.empty() ? "" : ".") + std::string(key); }
+  void leave() override { section_.resize(section_.find('.') == std::string::npos ? 0 : section_.rfind('.')); }
 
  private:
   template <class Value>
