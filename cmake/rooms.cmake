@@ -21,6 +21,37 @@ if(NLL_SANITIZE)
   target_link_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE})
 endif()
 
+# The headers that most tests include, compiled once for all of them: a fifth less time for the tests of a sanitizer
+# build. With them a file compiles that forgot an #include, so the other builds do without.
+option(NLL_PRECOMPILE "Precompile the headers that most tests include" OFF)
+
+# What ccache asks for where headers are precompiled.
+function(nll_cache_precompiled target)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # g++ 12 then warns of copies of strings inside the standard library, which are right.
+    target_compile_options(${target} PRIVATE -fpch-preprocess -Wno-array-bounds -Wno-stringop-overflow)
+  endif()
+  if(CCACHE)
+    set(sloppiness CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+    set_target_properties(${target} PROPERTIES CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env;${sloppiness};${CCACHE}")
+  endif()
+endfunction()
+
+function(nll_precompile_test target)
+  if(NOT NLL_PRECOMPILE)
+    return()
+  endif()
+  if(NOT TARGET nll_precompiled_test)
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled_test.cpp CONTENT "")
+    add_library(nll_precompiled_test OBJECT ${PROJECT_BINARY_DIR}/precompiled_test.cpp)
+    target_link_libraries(nll_precompiled_test PRIVATE nll_settings GTest::gtest)
+    target_precompile_headers(nll_precompiled_test PRIVATE <gtest/gtest.h> <algorithm> <filesystem> <functional>)
+    nll_cache_precompiled(nll_precompiled_test)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM nll_precompiled_test)
+  nll_cache_precompiled(${target})
+endfunction()
+
 # nll_room(NAME folder [EXCEPT file...] [USES room... library...])
 function(nll_room name folder)
   cmake_parse_arguments(ROOM "" "" "EXCEPT;USES" ${ARGN})
@@ -64,6 +95,9 @@ function(nll_room_test name)
   add_executable(test_${name} ${sources})
   add_dependencies(room_tests test_${name})
   target_link_libraries(test_${name} PRIVATE nll_settings ${TEST_USES} GTest::gtest_main)
+  if(NOT name MATCHES "^cuda")  # those have other flags
+    nll_precompile_test(test_${name})
+  endif()
   target_compile_definitions(test_${name} PRIVATE NLL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(NLL_SANITIZE)
     # One test a room: the sanitizers make every start of a program slow. scripts/test.sh runs several builds together.

@@ -144,6 +144,23 @@ struct Ops {
   // dh (n,C) T = dlogits wte;  dwte (+)= dlogits^T h
   virtual void head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Tensor h, Tensor wte) = 0;
 
+  // ---- chosen rows ----------------------------------- rows (m) i32 in [0,n): those of (n,C) that matter; m may be 0
+  // Other rows are CHECKed for on a CPU; a GPU gathers NaN for them and scatters them nowhere.
+  // out (m,C) T: out[i] = in[rows[i]].                                                                     in (n,C) T
+  virtual void gather_rows(Tensor out, Tensor in, Tensor rows) = 0;
+  // out (n,C) T: out[rows[i]] (+)= in[i]; Into::write also sets all other rows of out to 0, Into::add leaves them.
+  // rows ascend, none twice.                                                                               in (m,C) T
+  virtual void scatter_rows(Tensor out, Into into, Tensor in, Tensor rows) = 0;
+
+  // ---- scalar head ---------------------------- values, dvalues (n)   h, dh (n,C) T   weight, dweight (C): one number
+  // for each token, of a reward or value model
+  // values[i] = sum_c h[i,c] weight[c]
+  virtual void scalar_head(Tensor values, Tensor h, Tensor weight) = 0;
+  // With g = dvalues * loss_scale (1) (empty: 1): dh (+)= g weight, rounded once; dweight (+)= sum_i g[i] h[i], in an
+  // order that depends on n only. Tokens whose dvalues is 0 take no part. An empty dh or dweight is not computed.
+  virtual void scalar_head_backward(Tensor dh, Into dh_into, Tensor dweight, Into into, Tensor dvalues, Tensor h,
+                                    Tensor weight, Tensor loss_scale) = 0;
+
   // ---- update ------------------------------------------------------------------------ flat arenas of n elements
   // to = from, in the type of `to`, rounded to nearest even. FP32 to T or T to FP32.
   virtual void convert(Tensor to, Tensor from) = 0;

@@ -44,7 +44,7 @@ NLL_HOST_DEVICE inline double unit_double(std::uint32_t high, std::uint32_t low)
 }
 
 // What a stream of random numbers is for. A stream is purpose * 2^56 + what the purpose counts.
-enum class RandomPurpose : std::uint64_t { initialize = 1, dropout = 2, shuffle = 3, sample = 4 };
+enum class RandomPurpose : std::uint64_t { initialize = 1, dropout = 2, shuffle = 3, sample = 4, mix = 5 };
 
 inline std::uint64_t random_stream(RandomPurpose purpose, std::uint64_t which) {
   return static_cast<std::uint64_t>(purpose) << 56 | (which & ((std::uint64_t{1} << 56) - 1));

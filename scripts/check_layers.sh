@@ -27,10 +27,11 @@ BEGIN {
   allow("text model",               "config kernels")
   allow("checkpoint",               "dist config kernels")
   allow("objectives",               "src/text/batch.h config kernels")
+  allow("rewards",                  "config kernels")
   allow("optim",                    "src/model/parameters.h src/model/numerics.h dist config kernels")
   allow("infer eval",               "model text config kernels")
-  allow("train",                    "eval infer optim objectives checkpoint model text config report dist kernels")
-  allow("cli",                      "train eval infer optim objectives checkpoint model text config report dist kernels")
+  allow("train",                    "eval infer optim rewards objectives checkpoint model text config report dist kernels")
+  allow("cli",                      "train eval infer optim rewards objectives checkpoint model text config report dist kernels")
   allow("main",                     "cli train report config kernels")
   # The one place that names the backends.
   may_file["kernels/make.cpp", "kernels/cpu"] = 1

@@ -2,7 +2,7 @@
 # Installs what nll's build and tests need, from the packages of Debian or Ubuntu; does nothing when all is there.
 #   scripts/setup.sh [build] [test] [corpus] [page]     default: the first three
 #   build   compiler, CMake, the libraries nll is made of, GoogleTest
-#   test    clang (fuzz targets), clang-format, strace
+#   test    clang (fuzz targets), clang-format, strace, jq (scripts/evidence.sh)
 #   corpus  the King James Bible, the text of scripts/quickstart.sh
 #   page    Chromium and xmllint, with which the pages of `nll report` are tested; without them that test is skipped
 # Elsewhere it prints what is missing. Exit code: 0 all there, 2 something is missing and cannot be installed here.
@@ -32,6 +32,7 @@ test   clang-format             command clang-format
 test   strace                   command strace
 test   iproute2                 command ip
 test   procps                   command pkill
+test   jq                       command jq
 corpus bible-kjv                command bible
 corpus bible-kjv-text           command bible
 page   chromium                 command chromium

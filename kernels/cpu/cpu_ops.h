@@ -47,6 +47,13 @@ class CpuOps : public Ops {
                               Tensor coefficients, Tensor loss_scale, const HeadShape& shape) override;
   void head_backward(Tensor dh, Tensor dwte, Into into, Tensor dlogits, Tensor h, Tensor wte) override;
 
+  void gather_rows(Tensor out, Tensor in, Tensor rows) override;
+  void scatter_rows(Tensor out, Into into, Tensor in, Tensor rows) override;
+
+  void scalar_head(Tensor values, Tensor h, Tensor weight) override;
+  void scalar_head_backward(Tensor dh, Into dh_into, Tensor dweight, Into into, Tensor dvalues, Tensor h, Tensor weight,
+                            Tensor loss_scale) override;
+
   void convert(Tensor to, Tensor from) override;
   void find_nonfinite(Tensor guard, Into into, Tensor values) override;
   void add(Tensor to, Tensor from) override;

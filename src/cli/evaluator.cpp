@@ -34,6 +34,16 @@ Evaluator::Evaluator(const OpenModel& model, Backend& backend, Invocation& invoc
   lengths_.characters.resize(static_cast<std::size_t>(config_.vocabulary));
 }
 
+void TextReading::check(std::int64_t context) const {
+  if (stride > context)
+    throw Error(Exit::usage,
+                fmt::format("--stride: {} is more than the model's context of {} tokens", stride, context));
+}
+
+std::int32_t Evaluator::end_of_text(const TokenDataset& dataset) const {
+  return model_.tokenizer ? model_.tokenizer->end_of_text() : dataset.files().front().info().end_of_text;
+}
+
 bool Evaluator::stop(Job& job, std::int64_t done, std::int64_t total) {
   job.update(done, total);
   return invocation_.stop_requested();
@@ -57,8 +67,7 @@ EvalResults Evaluator::evaluate_all(const std::vector<EvalText>& texts) {
   for (const EvalText& text : texts) {
     // Windows of one token: a text shorter than the context is evaluated too.
     const TokenDataset dataset(text.paths, 1, config_.vocabulary);
-    const std::int32_t end =
-        model_.tokenizer ? model_.tokenizer->end_of_text() : dataset.files().front().info().end_of_text;
+    const std::int32_t end = end_of_text(dataset);
     Breakdown own(lengths_, end, counts_);
     if (several && !all) all.emplace(lengths_, end, counts_);
     const Evaluation evaluation = evaluate_one(dataset, end, [&](const ScoredToken* token, std::int64_t seen) {
@@ -79,6 +88,27 @@ EvalResults Evaluator::evaluate_all(const std::vector<EvalText>& texts) {
   }
   if (several) results.total = result(fmt::format("{}", fmt::join(names, ", ")), score.evaluation(), *all);
   return results;
+}
+
+std::vector<DocumentLoss> Evaluator::documents(const std::vector<EvalText>& texts) {
+  std::vector<DocumentLoss> all;
+  for (const EvalText& text : texts) {
+    const TokenDataset dataset(text.paths, 1, config_.vocabulary);
+    const std::int32_t end = end_of_text(dataset);
+    DocumentLosses losses(lengths_, end);
+    evaluate_one(dataset, end, [&](const ScoredToken* token, std::int64_t) {
+      if (token == nullptr) return losses.end_document();
+      losses.add(token->target, -token->logp);
+    });
+    const std::vector<DocumentLoss> own = losses.documents();
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
+void Evaluator::observe(const EvalText& text, const std::function<void(const ScoredToken*)>& observe) {
+  const TokenDataset dataset(text.paths, 1, config_.vocabulary);
+  evaluate_one(dataset, end_of_text(dataset), [&](const ScoredToken* token, std::int64_t) { observe(token); });
 }
 
 Evaluation Evaluator::evaluate_one(const TokenDataset& dataset, std::int32_t end_of_text,

@@ -5,14 +5,18 @@
 #include <vector>
 
 #include "src/cli/eval_table.h"
+#include "src/cli/eval_texts.h"
 #include "src/cli/verbs.h"
 
 namespace nll {
 
-// The files of one text, and what it is called.
-struct EvalText {
-  std::string name;
-  std::vector<std::string> paths;
+// What is read of which text, the same for every way of looking at it.
+struct TextReading {
+  EvalSource source;
+  std::int64_t tokens = 0;  // of each text at most, 0: all
+  std::int64_t stride = 0;  // 0: windows do not overlap
+  // Throws Error(usage) where windows cannot slide so far in a model of this context.
+  void check(std::int64_t context) const;
 };
 
 class Evaluator {
@@ -24,9 +28,15 @@ class Evaluator {
   void count_training(const std::vector<std::string>& paths);
   // Scores texts one after the other. Throws Error(stopped) when it was asked to stop.
   EvalResults evaluate_all(const std::vector<EvalText>& texts);
+  // The loss of each document of all texts, in their order.
+  std::vector<DocumentLoss> documents(const std::vector<EvalText>& texts);
+  // Tells `observe` each token of a text in its order, and nullptr where a file begins another document.
+  void observe(const EvalText& text, const std::function<void(const ScoredToken*)>& observe);
+  const TokenLengths& lengths() const { return lengths_; }
 
  private:
   bool stop(Job& job, std::int64_t done, std::int64_t total);
+  std::int32_t end_of_text(const TokenDataset& dataset) const;
   // Tells `observe` each token, and nullptr where a file begins another document.
   Evaluation evaluate_one(const TokenDataset& dataset, std::int32_t end_of_text,
                           const std::function<void(const ScoredToken*, std::int64_t)>& observe);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "src/cli/fit_plot.h"
 #include "src/cli/verbs.h"
 #include "src/eval/scaling_law.h"
 #include "src/train/finished_run.h"
@@ -19,6 +20,7 @@ struct FitOptions {
   std::vector<double> budgets;
   std::int64_t resamples = 1000;
   std::uint64_t seed = 1337;
+  std::string plot;  // empty: none
   bool json = false;
 };
 
@@ -116,12 +118,13 @@ void add_estimates(Output& out, Json& json, const std::vector<Estimate>& estimat
   }
 }
 
-void add_hoffmann(Output& out, const NamedRuns& named, const FitOptions& options, Invocation& invocation) {
+std::optional<FittedLaw> add_hoffmann(Output& out, const NamedRuns& named, const FitOptions& options,
+                                      Invocation& invocation) {
   out.json["hoffmann"] = nullptr;
   if (!hoffmann_possible(named.runs)) {
     out.text += "Hoffmann: not fitted: five constants need three different N and three different D\n";
     if (!options.budgets.empty()) out.text += "  so there is no compute-optimal model to name\n";
-    return;
+    return std::nullopt;
   }
   const HoffmannLaw law = fit_hoffmann(named.runs);
   Job job(invocation.console, "bootstrap", "resamples");
@@ -150,6 +153,7 @@ void add_hoffmann(Output& out, const NamedRuns& named, const FitOptions& options
     add_estimates(out, one, optimum(budget), law, resampled, true);
     json["optimum"].push_back(one);
   }
+  return FittedLaw{law, resampled};
 }
 
 Exit fit(const FitOptions& options, Invocation& invocation) {
@@ -169,7 +173,8 @@ Exit fit(const FitOptions& options, Invocation& invocation) {
   out.text += "Kaplan: L = (scale / size)^exponent, the best run of each size; 95 % of Student's t\n";
   add_power_law(out, "over N", "parameters", "N without tables", fit_over_parameters(named.runs));
   add_power_law(out, "over D", "tokens", "D", fit_over_tokens(named.runs));
-  add_hoffmann(out, named, options, invocation);
+  const std::optional<FittedLaw> fitted = add_hoffmann(out, named, options, invocation);
+  if (!options.plot.empty()) write_scaling_plot(scaling_plot(named.runs, named.names, fitted), options.plot);
   print(options.json ? out.json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : out.text);
   return invocation.stop_requested() ? Exit::stopped : Exit::done;
 }
@@ -188,6 +193,7 @@ void add_fit(CLI::App& app, Invocation& invocation) {
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{100}, std::int64_t{1000000}));
   verb->add_option("--seed", options->seed, "Of the resamples")->capture_default_str();
+  verb->add_option("--plot", options->plot, "Also draw runs and law into this SVG file");
   verb->add_flag("--json", options->json, "Print JSON");
   verb->callback(
       [&invocation, options] { invocation.run = [&invocation, options] { return fit(*options, invocation); }; });

@@ -12,6 +12,7 @@
 #include "src/config/config.h"
 #include "src/train/plan.h"
 #include "src/train/speed_of_light.h"
+#include "src/train/starting_model.h"
 
 namespace nll {
 
@@ -166,8 +167,8 @@ std::string stages_text(const Target& target, const Estimate& time) {
   return text;
 }
 
-Exit plan(const PlanOptions& options) {
-  const Config config = load_config(options.config, options.overrides);
+Exit plan(const PlanOptions& options, Console& console) {
+  const Config config = load_run_config({options.config, options.overrides, false, {}, warn_of_refused(console)});
   check_config(config, options.config, options.ranks);
   const Target target = options.device == "cpu" ? this_processor(config) : named_gpu(config, options.device);
   const TrainPlan plan = make_plan(config, options.ranks, target.device.available_memory_bytes, target.numerics);
@@ -223,7 +224,7 @@ void add_plan(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--json", o->json, "Print JSON");
   add_scaling_options(*verb, o->scaling);
-  verb->callback([&invocation, o] { invocation.run = [o] { return plan(*o); }; });
+  verb->callback([&invocation, o] { invocation.run = [&invocation, o] { return plan(*o, invocation.console); }; });
 }
 
 }  // namespace nll

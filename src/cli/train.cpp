@@ -6,6 +6,7 @@
 #include "src/dist/agreement.h"
 #include "src/dist/launch.h"
 #include "src/train/run.h"
+#include "src/train/starting_model.h"
 
 namespace nll {
 
@@ -50,14 +51,16 @@ Exit train(Invocation& invocation, const TrainOptions& options) {
   const Launch launch = detect_launch(invocation.environment);
   const std::shared_ptr<Transport> transport = connect(launch, meeting_seconds);
   const World world = transport->world();
+  RunConfigRequest wanted{options.config, options.overrides, false, {}, warn_of_refused(invocation.console)};
+  wanted.resumes = !options.resume.empty() && options.resume != "never";
+  if (wanted.resumes && options.resume != "auto") wanted.resume_path = options.resume;
   if (world.size == 1) {
-    return train_as(invocation.console, invocation, options, load_config(options.config, options.overrides), nullptr);
+    return train_as(invocation.console, invocation, options, load_run_config(wanted), nullptr);
   }
   invocation.rank = rank_name(world);
   invocation.abort = [transport](Exit exit) { transport->abort(exit); };
   try {
-    Config config;
-    together(*transport, "reading the config", [&] { config = load_config(options.config, options.overrides); });
+    const Config config = load_run_config(wanted, *transport);
     transport->set_limit(static_cast<double>(config.dist.timeout_seconds));
     if (world.rank == 0) {
       const std::string launcher = launch.launcher == "mpirun" ? fmt::format("mpirun -np {} ", world.size) : "";

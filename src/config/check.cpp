@@ -52,7 +52,7 @@ Maybe check_batch(const Config& config, Integer ranks) {
   const Integer sequences = config.batch.sequences.value_or(1);
   const Integer largest = Integer{1} << 40;  // of batch.tokens_per_step
   const Integer unit = bounded_product(bounded_product(context, sequences, largest), ranks, largest);
-  if (tokens % unit != 0) {
+  if (!config.objective.of_records() && tokens % unit != 0) {
     std::string factors = ranks == 1 ? "" : fmt::format("{} ranks x ", ranks);
     if (config.batch.sequences) factors += fmt::format("batch.sequences {} x ", sequences);
     factors += fmt::format("model.context {}", context);
@@ -75,7 +75,7 @@ Maybe check_batch(const Config& config, Integer ranks) {
         "take fewer or shorter sequences"};
   }
   Integer total = 0;
-  if (__builtin_mul_overflow(tokens, config.schedule.steps, &total)) {
+  if (!config.objective.of_records() && __builtin_mul_overflow(tokens, config.schedule.steps, &total)) {
     return Conflict{
         "schedule.steps",
         fmt::format("{} steps of batch.tokens_per_step {} are more than 2^63 tokens", config.schedule.steps, tokens),
@@ -113,7 +113,8 @@ Maybe check_rest(const Config& config) {
   if (config.run.directory.empty()) return Conflict{"run.directory", "is empty (expected the folder of the run)", ""};
   if (config.data.train.empty()) {
     return Conflict{"data.train", "is empty (expected where the training tokens are)",
-                    "name a folder made by `nll tokenize`"};
+                    config.objective.of_records() ? "name .jsonl files of records: docs/records.md"
+                                                  : "name a folder made by `nll tokenize`"};
   }
   const bool half = config.precision.compute == "bf16" || config.precision.compute == "fp16";
   if (config.device == "cpu" && half) {
@@ -146,6 +147,7 @@ std::optional<Conflict> find_conflict(const Config& config, Integer ranks) {
   if (Maybe conflict = check_rest(config)) return conflict;
   if (Maybe conflict = check_model(config)) return conflict;
   if (Maybe conflict = check_schedule(config)) return conflict;
+  if (Maybe conflict = find_objective_conflict(config, ranks)) return conflict;
   return check_batch(config, ranks);
 }
 

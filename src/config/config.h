@@ -21,7 +21,8 @@ struct RunConfig {
     v.text("directory", directory, "folder of the run: config, metrics, checkpoints");
     v.integer("seed", seed, at_least(0), "", "seed of initial weights, data order, dropout and samples");
     v.text("initial_weights", initial_weights,
-           "Hugging Face GPT-2 folder (or checkpoint) a fresh run starts from; empty: random");
+           "run, checkpoint or Hugging Face GPT-2 folder that a fresh run starts from, whose sizes are the defaults of "
+           "section model; empty: random");
   }
 };
 
@@ -32,10 +33,15 @@ struct DataConfig {
   bool allow_change = false;
 
   void fields(Visitor& v) {
-    v.texts("train", train, "folder made by `nll tokenize`, a token file, a glob, or a list of them");
+    v.texts(
+        "train", train,
+        "folder made by `nll tokenize`, a token file, a glob, or a list of them; objectives of records: .jsonl files");
     v.texts("validation", validation,
             "the same for held-out text; empty: the validation shards in the folder of `train`");
-    v.text("tokenizer", tokenizer, "tokenizer.json or a folder that has one; empty: the one in the folder of `train`");
+    v.text("tokenizer", tokenizer,
+           "tokenizer.json or a folder that has one; empty: the one in the folder of `train`, or for records the one "
+           "beside "
+           "run.initial_weights");
     v.boolean("allow_change", allow_change, "let a resumed run go on although its data changed");
   }
 };
@@ -76,7 +82,7 @@ struct BatchConfig {
 
   void fields(Visitor& v) {
     v.integer("tokens_per_step", tokens_per_step, between(1, std::int64_t{1} << 40), "tokens",
-              "global batch of one optimizer step");
+              "global batch of one optimizer step; objectives of records count records instead");
     v.automatic("sequences", sequences, between(1, 1 << 20), "sequences", "sequences of one micro-batch on one rank");
   }
 };
@@ -278,10 +284,14 @@ struct Config {
 };
 
 // Reads a JSON file (comments allowed), applies overrides "a.b=c" in order, checks ranges and everything that involves
-// more than one key. Throws Error(usage) of one line: file:line:column, key, what was expected, what was found, remedy.
-Config load_config(const std::string& path, const std::vector<std::string>& overrides);
-// The same from text; `place` stands where the file's name would.
-Config parse_config(const std::string& text, const std::string& place, const std::vector<std::string>& overrides);
+// more than one key. What neither file nor overrides set is that of `base`. Throws Error(usage) of one line:
+// file:line:column, key, what was expected, what was found, remedy.
+Config load_config(const std::string& path, const std::vector<std::string>& overrides, const Config& base = {});
+// The keys that file and overrides set, over the defaults, each in its range but not yet checked against each other.
+Config read_config(const std::string& path, const std::vector<std::string>& overrides);
+// load_config from text; `place` stands where the file's name would.
+Config parse_config(const std::string& text, const std::string& place, const std::vector<std::string>& overrides,
+                    const Config& base = {});
 // The checks that involve more than one key, for `ranks` processes.
 void check_config(const Config& config, const std::string& place, std::int64_t ranks = 1);
 // The whole config as JSON text that load_config reads back to equal values.

@@ -12,6 +12,7 @@
 #include "src/config/config.h"
 #include "src/config/quote.h"
 #include "src/config/suggest.h"
+#include "src/config/take.h"
 
 namespace nll {
 namespace {
@@ -44,9 +45,8 @@ class File {
   int descriptor_;
 };
 
-}  // namespace
-
-Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+// The text of a config file.
+std::string text_of(const std::string& path) {
   const std::string place = shown(path);
   if (path.empty()) throw Error(Exit::usage, "config: the name of the file is empty");
   if (path.find('\0') != std::string::npos) throw Error(Exit::usage, place + ": the name of the file holds a NUL");
@@ -84,7 +84,19 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
     size += static_cast<std::size_t>(got);
   }
   text.resize(size);
-  return parse_config(text, path, overrides);
+  return text;
+}
+
+}  // namespace
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides, const Config& base) {
+  return parse_config(text_of(path), path, overrides, base);
+}
+
+Config read_config(const std::string& path, const std::vector<std::string>& overrides) {
+  Config config;
+  take_config(config, text_of(path), shown(path), overrides);
+  return config;
 }
 
 }  // namespace nll

@@ -111,9 +111,11 @@ struct GrpoConfig {
   double epsilon = 0.2, epsilon_high = 0, delta = 0, beta = 0, ratio_cap = 5;
 
   void fields(Visitor& v) {
-    v.choice("aggregation", aggregation, {"grpo", "bnpo", "dapo", "dr_grpo"}, "what token losses are divided by");
-    v.real("epsilon", epsilon, above(0), "", "ratios below 1 - this have no gradient where they are good already");
-    v.real("epsilon_high", epsilon_high, at_least(0), "", "the same above 1 + this; 0: epsilon");
+    v.choice("aggregation", aggregation, {"grpo", "bnpo", "dapo", "dr_grpo"},
+             "grpo, gspo, cispo: what token losses are divided by");
+    v.real("epsilon", epsilon, above(0), "",
+           "ratios below 1 - this have no gradient where they are good already; rloo too");
+    v.real("epsilon_high", epsilon_high, at_least(0), "", "the same above 1 + this; 0: epsilon; rloo too");
     v.real("delta", delta, at_least(0), "", "largest ratio where the advantage is negative; 0: none");
     v.real("beta", beta, at_least(0), "",
            "of the divergence from the reference model, estimated by k3; 0: no reference");
@@ -175,6 +177,9 @@ struct ObjectiveConfig {
 
   // Whether it learns from JSONL records, and whether completions are sampled while training.
   bool of_records() const { return kind != "language"; }
+  bool of_pairs() const {
+    return kind == "dpo" || kind == "simpo" || kind == "cpo" || kind == "orpo" || kind == "reward";
+  }
   bool of_rollouts() const {
     return kind == "reinforce" || kind == "mixer" || kind == "ppo" || kind == "grpo" || kind == "gspo" ||
            kind == "cispo" || kind == "rloo";

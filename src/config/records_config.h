@@ -69,7 +69,8 @@ struct RolloutConfig {
     v.integer("mini_batches", mini_batches, between(1, 1 << 20), "", "optimizer steps of one pass");
     v.choice("truncated", truncated, {"keep", "mask"}, "completions that were cut off: learn from them, or not");
     v.real("kl_coefficient", kl_coefficient, at_least(0), "",
-           "ppo, rloo, reinforce: of the divergence from the reference model, taken off the rewards; 0: no reference");
+           "ppo, rloo, reinforce, mixer: of the divergence from the reference model, taken off the rewards; 0: no "
+           "reference");
     v.choice("kl_estimator", kl_estimator, {"k1", "k3"}, "of that divergence: logp - reference, or e^-d - 1 + d of it");
     v.real("missing_end_penalty", missing_end_penalty, at_least(0), "",
            "taken off the score of a text that did not end");

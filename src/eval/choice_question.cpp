@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "kernels/check.h"
 #include "src/eval/choice_shard.h"
-#include "src/text/json_document.h"
+#include "src/eval/record_fields.h"
 #include "src/text/line_reader.h"
 #include "src/text/utf8.h"
 
@@ -14,66 +12,7 @@ namespace nll {
 
 namespace {
 
-using nlohmann::json;
-
 constexpr std::int64_t longest_line = std::int64_t{1} << 24;
-
-// The fields of one record.
-class Fields {
- public:
-  Fields(std::string_view line, const std::string& place) : place_(place), record_(parse_json(line, place)) {
-    if (!record_.is_object())
-      throw Error(Exit::bad_data, place + ": is " + json_kind(record_) + " (expected an object)");
-  }
-  bool has(const char* name) const { return record_.contains(name); }
-  [[noreturn]] void refuse(const std::string& field, const std::string& what) const {
-    throw Error(Exit::bad_data, fmt::format("{}: \"{}\" {}", place_, field, what));
-  }
-  // The one of two names that is there.
-  const char* either(const char* first, const char* second) const {
-    if (has(first) && has(second)) refuse(second, fmt::format("stands beside \"{}\" (expected one of the two)", first));
-    if (!has(first) && !has(second)) refuse(first, fmt::format("is missing (or \"{}\")", second));
-    return has(first) ? first : second;
-  }
-  std::string text(const char* name) const {
-    const json& value = at(name);
-    if (!value.is_string()) refuse(name, "is " + json_kind(value) + " (expected a string)");
-    return value.get<std::string>();
-  }
-  std::vector<std::string> texts(const char* name) const {
-    const json& value = at(name);
-    if (!value.is_array()) refuse(name, "is " + json_kind(value) + " (expected an array of strings)");
-    if (value.size() < 2) refuse(name, fmt::format("has {} (expected at least 2 strings)", value.size()));
-    std::vector<std::string> list;
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      if (!value[i].is_string())
-        refuse(fmt::format("{}[{}]", name, i), "is " + json_kind(value[i]) + " (expected a string)");
-      list.push_back(value[i].get<std::string>());
-    }
-    return list;
-  }
-  // A number or, as in some copies of HellaSwag, its digits.
-  std::size_t index(const char* name, std::size_t count) const {
-    const json& value = at(name);
-    const std::string wanted = fmt::format("(expected 0 to {})", count - 1);
-    if (!value.is_number_integer() && !value.is_string()) refuse(name, "is " + json_kind(value) + " " + wanted);
-    const std::string digits = value.is_string() ? value.get<std::string>() : value.dump();
-    std::size_t found = count;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), found);
-    if (error != std::errc{} || end != digits.data() + digits.size() || found >= count)
-      refuse(name, "is " + value.dump() + " " + wanted);
-    return found;
-  }
-
- private:
-  const json& at(const char* name) const {
-    const auto found = record_.find(name);
-    if (found == record_.end()) refuse(name, "is missing");
-    return *found;
-  }
-  std::string place_;
-  json record_;
-};
 
 std::size_t white_space_at_end(std::string_view text) {
   std::size_t length = 0;
@@ -129,7 +68,7 @@ std::string capitalized(std::string text) {
 }  // namespace
 
 ChoiceQuestion parse_choice(std::string_view line, HellaSwagForm form, const std::string& place) {
-  const Fields fields(line, place);
+  const RecordFields fields(line, place);
   ChoiceQuestion question;
   const bool hellaswag = fields.has("ctx") || fields.has("ctx_a");
   const char *endings = "endings", *label = "label";

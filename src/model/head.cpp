@@ -2,6 +2,7 @@
 #include "src/model/head.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "src/model/parameters.h"
 
@@ -43,25 +44,36 @@ HeadChunks Head::chunks(const ModelConfig& model, const HeadConfig& head, std::i
 }
 
 ArenaPlan Head::plan(const ModelConfig& model, const HeadConfig& head, std::int64_t tokens, const Numerics& numerics,
-                     HeadSlots* slots) {
+                     HeadSlots* slots, RowChoice choice) {
   const HeadChunks sizes = chunks(model, head, tokens, numerics);
   const std::int64_t Vp = padded_vocabulary(model.vocabulary);
+  const bool chosen = choice == RowChoice::chosen;
+  const std::int64_t least = chosen ? chosen_rows : 0, chunk = std::max(sizes.chunk, least);
   ArenaPlan plan("head");
   HeadSlots made{};
-  made.logits = plan.add("logits", numerics.logits, {sizes.logits, Vp});
-  made.dlogits = in_place(numerics) ? -1 : plan.add("dlogits", numerics.compute, {sizes.chunk, Vp});
+  made.logits = plan.add("logits", numerics.logits, {std::max(sizes.logits, least), Vp});
+  made.dlogits = in_place(numerics) ? -1 : plan.add("dlogits", numerics.compute, {chunk, Vp});
   made.statistics = plan.add("statistics", DType::f32, {rows, tokens});
+  made.chosen = chosen ? plan.add("chosen", numerics.compute, {chunk, model.width}) : -1;
+  made.dchosen = chosen ? plan.add("dchosen", numerics.compute, {chunk, model.width}) : -1;
   if (slots != nullptr) *slots = made;
   return plan;
 }
 
 Head::Head(const ModelConfig& model, const HeadConfig& head, Ops& ops, Device& device, std::int64_t tokens,
-           const Numerics& numerics)
+           const Numerics& numerics, RowChoice choice)
     : ops_(ops),
+      device_(device),
+      gpu_(numerics.gpu),
       chunks_(chunks(model, head, tokens, numerics)),
-      arena_(device, plan(model, head, tokens, numerics, &slots_)) {
+      arena_(device, plan(model, head, tokens, numerics, &slots_, choice)) {
   shape_.vocabulary = model.vocabulary;
   shape_.softcap = static_cast<float>(head.softcap);
+}
+
+void Head::set_temperature(double temperature) {
+  CHECK(temperature > 0);
+  shape_.inverse_temperature = static_cast<float>(1 / temperature);
 }
 
 TokenStatistics Head::statistics(std::int64_t begin, std::int64_t count, bool ranked) const {
@@ -110,6 +122,70 @@ TokenStatistics Head::train(Tensor dhidden, Tensor dwte, Into into, Tensor hidde
                        hidden.slice(begin, n), wte);
   }
   return statistics(0, N, false);
+}
+
+std::int64_t Head::product_rows(std::int64_t count, std::int64_t capacity) const {
+  // On a GPU the algorithm of each size is chosen by timing: so there are few, at most a quarter apart.
+  const std::int64_t unit =
+      std::max<std::int64_t>(128, static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(count))) / 4);
+  return std::min(capacity, gpu_ ? (count + unit - 1) / unit * unit : std::max(count, chosen_rows));
+}
+
+Tensor Head::gather(Tensor hidden, Tensor rows) const {
+  CHECK(slots_.chosen >= 0);  // RowChoice::chosen
+  const std::int64_t n = rows.dim(0);
+  const Tensor all = arena_[slots_.chosen], chosen = all.slice(0, product_rows(n, all.dim(0)));
+  ops_.gather_rows(chosen.slice(0, n), hidden, rows);
+  device_.zero(chosen.slice(n, chosen.dim(0) - n));
+  return chosen;
+}
+
+Tensor Head::logits_of_chosen(Tensor chosen, std::int64_t first, std::int64_t count, Tensor wte) {
+  const Tensor all = arena_[slots_.logits];
+  const std::int64_t n = product_rows(count, std::min(all.dim(0), chosen.dim(0) - first));
+  ops_.head_logits(all.slice(0, n), chosen.slice(first, n), wte);
+  return all.slice(0, count);
+}
+
+TokenStatistics Head::score(Tensor hidden, Tensor rows, Tensor targets, Tensor wte, bool ranked) {
+  const std::int64_t m = rows.dim(0);
+  // Cut as in train(), so that both multiply the same shapes and get the same bits on a GPU too.
+  for (std::int64_t begin = 0; begin < m; begin += chunks_.chunk) {
+    const std::int64_t n = std::min(chunks_.chunk, m - begin);
+    const Tensor chosen = gather(hidden, rows.slice(begin, n));
+    for (std::int64_t from = 0; from < n; from += chunks_.logits) {
+      const std::int64_t count = std::min(chunks_.logits, n - from), first = begin + from;
+      ops_.cross_entropy(statistics(first, count, ranked), logits_of_chosen(chosen, from, count, wte),
+                         targets.slice(first, count), shape_);
+    }
+  }
+  return statistics(0, m, ranked);
+}
+
+TokenStatistics Head::train(Tensor dhidden, Tensor dwte, Into into, Tensor hidden, Tensor rows, Tensor targets,
+                            Tensor coefficients, Tensor wte, Tensor loss_scale) {
+  const std::int64_t m = rows.dim(0);
+  const Tensor gradients = arena_[slots_.dlogits < 0 ? slots_.logits : slots_.dlogits];
+  for (std::int64_t begin = 0; begin < m; begin += chunks_.chunk) {
+    const std::int64_t n = std::min(chunks_.chunk, m - begin);
+    const Tensor of_chunk = rows.slice(begin, n), chosen = gather(hidden, of_chunk);
+    for (std::int64_t from = 0; from < n; from += chunks_.logits) {
+      const std::int64_t count = std::min(chunks_.logits, n - from), first = begin + from;
+      const Tensor logits = logits_of_chosen(chosen, from, count, wte);
+      ops_.cross_entropy_backward(statistics(first, count, false), gradients.slice(from, count), logits,
+                                  targets.slice(first, count), coefficients.slice(first, count), loss_scale, shape_);
+    }
+    const std::int64_t product = chosen.dim(0);
+    const Tensor dchosen = arena_[slots_.dchosen].slice(0, product);
+    device_.zero(gradients.slice(n, product - n));
+    ops_.head_backward(dchosen, dwte, begin == 0 ? into : Into::add, gradients.slice(0, product), chosen, wte);
+    ops_.scatter_rows(dhidden, begin == 0 ? Into::write : Into::add, dchosen.slice(0, n), of_chunk);
+  }
+  if (m == 0) {
+    device_.zero(dhidden);
+    if (into == Into::write) device_.zero(dwte);
+  }
+  return statistics(0, m, false);
 }
 
 Tensor Head::logits(Tensor hidden, Tensor wte) {

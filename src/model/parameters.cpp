@@ -49,7 +49,7 @@ void ParameterTable::add(std::string name, std::int64_t rows, std::int64_t colum
   specs_.push_back(std::move(spec));
 }
 
-ParameterTable ParameterTable::gpt2(const ModelConfig& model) {
+ParameterTable ParameterTable::gpt2(const ModelConfig& model, bool scalar_head) {
   ParameterTable table;
   const std::int64_t C = model.width;
   checked_product(checked_product(C, C), 12);
@@ -74,6 +74,10 @@ ParameterTable ParameterTable::gpt2(const ModelConfig& model) {
   }
   table.add("transformer.ln_f.weight", 1, C, true, Init::ones, 0);
   table.add("transformer.ln_f.bias", 1, C, true, Init::zeros, 0);
+  if (scalar_head) {
+    table.add(scalar_head_name, 1, C, false, Init::zeros, 0);  // a matrix of one row in files
+    table.specs_.back().decay = false;
+  }
   return table;
 }
 
@@ -114,6 +118,7 @@ GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tens
   }
   views.final_weight = take();
   views.final_bias = take();
+  if (next < table.specs().size()) views.score = take().reshape({model.width});
   return views;
 }
 
@@ -128,6 +133,7 @@ GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tens
   }
   views.final_weight = exact.final_weight;
   views.final_bias = exact.final_bias;
+  views.score = exact.score;
   return views;
 }
 

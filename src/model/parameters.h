@@ -35,12 +35,17 @@ struct DecaySpan {
   bool decay = false;
 };
 
+// Of the scalar head, in tables and files.
+inline constexpr const char* scalar_head_name = "score.weight";
+
 class ParameterTable {
  public:
   // GPT-2: N(0, 0.02), positions N(0, 0.01), residual projections N(0, 0.02 / sqrt(2 layers)), as in OpenAI's source
-  // and paper (Radford et al. 2019). Throws Error(usage) when a size does not fit 63 bits.
-  static ParameterTable gpt2(const ModelConfig& model);
+  // and paper (Radford et al. 2019). `scalar_head`: scalar_head_name (1,C) comes last, 0 at first and without decay;
+  // so Hugging Face's GPT2ForSequenceClassification calls it. Throws Error(usage) when a size does not fit 63 bits.
+  static ParameterTable gpt2(const ModelConfig& model, bool scalar_head = false);
 
+  bool scalar_head() const { return !specs_.empty() && specs_.back().name == scalar_head_name; }
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   std::int64_t parameters() const { return parameters_; }     // as published, the tied head counted once
   std::int64_t stored_elements() const { return elements_; }  // of one arena, padding included
@@ -64,9 +69,11 @@ struct GptTensors {
   Tensor wte, wpe;  // (Vp,C), (context,C)
   std::vector<LayerTensors> layers;
   Tensor final_weight, final_bias;
+  Tensor score;  // (C) of the scalar head, always FP32; empty: the table has none
 };
 GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tensor arena);
-// Weights to compute with where those that are multiplied or looked up are `rounded` copies: norms come from `master`.
+// Weights to compute with where those that are multiplied or looked up are `rounded` copies: norms
+// and the scalar head come from `master`.
 GptTensors gpt_views(const ParameterTable& table, const ModelConfig& model, Tensor master, Tensor rounded);
 
 // The published part of one parameter in an arena: (rows, columns), or (columns) for a vector.

@@ -42,12 +42,8 @@ std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings) {
   throw Error(Exit::usage, "objective.kind: unknown objective \"" + settings.kind + "\" (" + kinds + ")");
 }
 
-std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config) {
-  ObjectiveSettings settings;
-  settings.kind = config.kind;
-  settings.label_smoothing = config.label_smoothing;
-  settings.z_loss = config.z_loss;
-  return make_objective(settings);
+std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const RolloutConfig& rollout) {
+  return make_objective(objective_settings(objective, rollout));
 }
 
 std::vector<std::string> objective_kinds() {

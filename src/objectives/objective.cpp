@@ -28,7 +28,6 @@ ObjectiveSums& ObjectiveSums::operator+=(const ObjectiveSums& other) {
   tokens += other.tokens;
   correct += other.correct;
   nll += other.nll;
-  objective += other.objective;
   entropy += other.entropy;
   return *this;
 }
@@ -72,23 +71,6 @@ void Objective::regularise(const Step& step, const StepTotals& totals, const Ste
       }
     });
   }
-}
-
-void Objective::coefficients(const Batch&, const ScoredTokens&, std::int64_t, std::span<float>) const {
-  CHECK(!"an objective of whole steps is asked by weigh()");
-}
-
-ObjectiveSums Objective::sums(const ScoredTokens& scored) const {
-  ObjectiveSums s;
-  for (std::size_t i = 0; i < scored.targets.size(); ++i) {
-    if (scored.targets[i] < 0) continue;
-    s.tokens += 1;
-    s.correct += scored.argmax[i] == scored.targets[i] ? 1 : 0;
-    s.nll -= static_cast<double>(scored.logp[i]);
-    s.entropy += static_cast<double>(scored.entropy[i]);
-  }
-  s.objective = s.nll;
-  return s;
 }
 
 }  // namespace nll

@@ -4,10 +4,11 @@
 //
 // How an optimizer step is driven, on every rank alike:
 //   counts = count(step), added up over ranks           before the forward pass: it is what losses are divided by
-//   one_pass():  weigh(step without scores) -> coefficients; forward and backward; weigh(scored step, no gradient) ->
-//   sums otherwise:   forward of all micro-batches -> log-probabilities;
-//                statistics(step), added up over ranks where it is not empty;
-//                weigh(step) -> coefficients and sums; then forward and backward of each micro-batch with them
+//   one_pass():  of each micro-batch weigh(without scores) -> coefficients; forward and backward; weigh(scored, no
+//                gradient) -> sums
+//   otherwise:   of each micro-batch forward -> log-probabilities; weigh(scored) -> coefficients and sums; backward
+//   mismatched:  forward of all micro-batches -> log-probabilities; statistics(step), added up over ranks; weigh(step)
+//                -> coefficients and sums; then forward and backward of each micro-batch
 //   sums, added up over ranks: the loss of the step and its metrics
 #pragma once
 #include <cstdint>
@@ -30,7 +31,6 @@ struct ObjectiveSums {
   std::int64_t tokens = 0;   // valid targets
   std::int64_t correct = 0;  // argmax == target
   double nll = 0;            // -sum logp
-  double objective = 0;      // what is minimised, before it is divided by the normaliser
   double entropy = 0;
   ObjectiveSums& operator+=(const ObjectiveSums& other);
 };
@@ -76,7 +76,7 @@ struct StepGradient {
 // This rank's part of a step; adding up over ranks gives the step.
 struct StepSums {
   double loss = 0;       // what is minimised
-  ObjectiveSums tokens;  // over all valid targets; `objective` is not used
+  ObjectiveSums tokens;  // over all valid targets
   Metrics metrics;       // the same names on every rank
   StepSums& operator+=(const StepSums& other);
 };
@@ -85,7 +85,6 @@ class Objective {
  public:
   virtual ~Objective() = default;
 
-  // ---- of an optimizer step -------------------------------------------------------------------------------------
   virtual Needs needs() const = 0;
   // True: the coefficients follow from what is known before the forward pass, so the head runs forward and backward in
   // one pass.
@@ -95,13 +94,6 @@ class Objective {
   // Derivatives of the step's loss, zero where a target is ignored, and this rank's part of the sums. Without scores
   // (one_pass() only) the sums are empty.
   StepSums weigh(const Step& step, const StepTotals& totals, const StepGradient& out) const;
-
-  // ---- of a micro-batch of plain text: language modelling only --------------------------------------------------
-  // Coefficients (N,4) = g_logp, g_lse, g_unif, g_ent of a micro-batch. `normaliser`: valid tokens of the global batch.
-  // `scored` is empty when one_pass(). Ignored targets get four zeros.
-  virtual void coefficients(const Batch& batch, const ScoredTokens& scored, std::int64_t normaliser,
-                            std::span<float> out) const;
-  virtual ObjectiveSums sums(const ScoredTokens& scored) const;
 
  protected:
   // `z_loss` and `entropy_bonus` are added to every objective by weigh(), as means over valid tokens: never scaled by
@@ -122,7 +114,7 @@ class Objective {
 
 // By settings.kind. Throws Error(usage) with the key and the remedy.
 std::unique_ptr<Objective> make_objective(const ObjectiveSettings& settings);
-std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config);
+std::unique_ptr<Objective> make_objective(const ObjectiveConfig& objective, const RolloutConfig& rollout = {});
 // All kinds, in the order of the table.
 std::vector<std::string> objective_kinds();
 

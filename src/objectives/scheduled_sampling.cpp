@@ -7,6 +7,14 @@
 
 namespace nll {
 
+std::optional<ScheduledSampling> scheduled_sampling(const ScheduledSamplingConfig& config) {
+  if (config.decay == "off") return std::nullopt;
+  const GoldDecay decay = config.decay == "linear"        ? GoldDecay::linear
+                          : config.decay == "exponential" ? GoldDecay::exponential
+                                                          : GoldDecay::inverse_sigmoid;
+  return ScheduledSampling{decay, config.k, config.slope, config.floor};
+}
+
 double gold_probability(const ScheduledSampling& settings, std::int64_t step) {
   const double i = static_cast<double>(step), k = settings.k;
   double p = 1;

@@ -3,7 +3,10 @@
 // gold targets.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
+
+#include "src/config/objective_config.h"
 
 namespace nll {
 
@@ -16,6 +19,9 @@ struct ScheduledSampling {
   GoldDecay decay = GoldDecay::linear;
   double k = 1, slope = 0, floor = 0;  // slope and floor: linear only
 };
+
+// What the keys say; nothing where it is off.
+std::optional<ScheduledSampling> scheduled_sampling(const ScheduledSamplingConfig& config);
 
 // The share of inputs that are gold at optimizer step `step`, in [0, 1].
 double gold_probability(const ScheduledSampling& settings, std::int64_t step);

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "src/config/config.h"
+
 namespace nll {
 
 enum class SupervisedLoss {
@@ -109,5 +111,10 @@ struct ObjectiveSettings {
   GrpoSettings grpo;
   RlooSettings rloo;
 };
+
+// What the keys say. `rloo` has its ratio's range from section objective.grpo; a rollout of one epoch and one
+// mini-batch is one update. objective.dpo.losses is looked at for the kind dpo alone: Error(usage) where it is no list
+// of losses.
+ObjectiveSettings objective_settings(const ObjectiveConfig& objective, const RolloutConfig& rollout);
 
 }  // namespace nll

@@ -3,14 +3,17 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace nll {
 
 struct TrainLine {
   std::int64_t step = 0, steps = 0;
-  double loss = 0;           // nats per token
-  double perplexity = 0;     // exp(loss)
-  double gradient_norm = 0;  // before clipping
+  double loss = 0;                                      // nats per token
+  std::optional<double> perplexity;                     // exp(loss), of text
+  std::vector<std::pair<std::string, double>> metrics;  // of another objective: what it is called, and its value
+  double gradient_norm = 0;                             // before clipping
   double learning_rate = 0;
   double tokens_per_second = 0;
   std::optional<double> share_of_peak;  // of the machine's measured peak, 0 to 1

@@ -97,15 +97,16 @@ StepTiming Benchmark::steps(int count, const std::function<bool()>& stop_request
     for (std::int64_t queued = 0, done = 0; done < count + warm; ++done) {
       while (!stopped && step.ahead() < ahead && queued < count + warm) {
         if (step.ahead() == 0) busy_since = Clock::now();
-        stopped = !step.queue(
-            queued++, 1e-4, [&] { return batches.next(); }, stop_requested);
+        StepData data;
+        for (std::int64_t i = 0; i < plan_.micro_batches; ++i) data.batches.emplace_back().batch = batches.next();
+        stopped = !step.queue(queued++, 1e-4, std::move(data), stop_requested);
       }
       if (step.ahead() == 0) break;
       const StepOutcome outcome = step.finish();
       if (done >= warm) seconds.push_back(since(busy_since));
       busy_since = Clock::now();
       timing.last_norm = outcome.update.norm;
-      timing.last_loss = outcome.sums.objective / static_cast<double>(outcome.sums.tokens);
+      timing.last_loss = outcome.sums.loss;
       if (done == 0) timing.first_loss = timing.last_loss;
       if (!std::isfinite(timing.last_norm) || !std::isfinite(timing.last_loss)) {
         throw Error(Exit::diverged, fmt::format("step {}: the loss or the gradient is not finite", done));

@@ -9,9 +9,12 @@ namespace nll {
 std::map<std::string, std::string> checkpoint_texts(const Config& config, const TrainingState& state,
                                                     const Tokenizer* tokenizer) {
   const std::int32_t end_of_text = tokenizer != nullptr ? tokenizer->end_of_text() : -1;
-  std::map<std::string, std::string> texts{{"config.json", published_config(config.model, config.head, end_of_text)},
-                                           {run_config_name, dump_config(config)},
-                                           {state_name, state.json()}};
+  std::map<std::string, std::string> texts{
+      {"config.json", published_config(config.model, config.head, end_of_text,
+                                       config.objective.kind == "reward" ? PublishedKind::reward_model
+                                                                         : PublishedKind::language_model)},
+      {run_config_name, dump_config(config)},
+      {state_name, state.json()}};
   if (tokenizer != nullptr) {
     texts["tokenizer.json"] = tokenizer->json();
     nlohmann::ordered_json settings = {{"tokenizer_class", "PreTrainedTokenizerFast"},

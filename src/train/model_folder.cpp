@@ -56,10 +56,10 @@ bool mask_buffer(const std::string& name) {
 
 // The name under which a folder stores a parameter, with or without the prefix; empty: not at all.
 std::string stored_name(const SafetensorsFile& file, const ParameterSpec& spec) {
-  for (const std::string& name : {spec.name, spec.name.substr(prefix.size())}) {
-    if (file.header().tensors.contains(name)) return name;
-  }
-  return {};
+  if (file.header().tensors.contains(spec.name)) return spec.name;
+  if (!spec.name.starts_with(prefix)) return {};
+  const std::string bare = spec.name.substr(prefix.size());
+  return file.header().tensors.contains(bare) ? bare : std::string();
 }
 
 std::vector<std::int64_t> published_shape(const ParameterSpec& spec) {
@@ -119,9 +119,11 @@ PublishedModel parse_published_config(const std::string& text, const std::string
   return result;
 }
 
-std::string published_config(const ModelConfig& model, const HeadConfig& head, std::int32_t end_of_text) {
+std::string published_config(const ModelConfig& model, const HeadConfig& head, std::int32_t end_of_text,
+                             PublishedKind kind) {
+  const bool reward = kind == PublishedKind::reward_model;
   Json config = {{"model_type", "gpt2"},
-                 {"architectures", {"GPT2LMHeadModel"}},
+                 {"architectures", {reward ? "GPT2ForSequenceClassification" : "GPT2LMHeadModel"}},
                  {"vocab_size", model.vocabulary},
                  {"n_positions", model.context},
                  {"n_ctx", model.context},
@@ -139,12 +141,21 @@ std::string published_config(const ModelConfig& model, const HeadConfig& head, s
                  {"tie_word_embeddings", true},
                  {"use_cache", true},
                  {"torch_dtype", "float32"}};
+  if (reward) {
+    config["num_labels"] = 1;
+    config["id2label"] = {{"0", "LABEL_0"}};
+    config["label2id"] = {{"LABEL_0", 0}};
+  }
   if (head.softcap > 0) config["final_logit_softcapping"] = head.softcap;
   if (end_of_text >= 0) {
     config["bos_token_id"] = end_of_text;
     config["eos_token_id"] = end_of_text;
   }
   return config.dump(2) + "\n";
+}
+
+bool has_scalar_head(const CheckpointFolder& folder) {
+  return folder.weights().header().tensors.contains(scalar_head_name);
 }
 
 void check_weights(const CheckpointFolder& folder, const std::string& place, const ParameterTable& table) {
@@ -155,6 +166,7 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
   for (const ParameterSpec& spec : table.specs()) {
     const std::string name = stored_name(file, spec);
     if (name.empty()) {
+      if (spec.name == scalar_head_name) continue;
       problems.push_back(spec.name + " is missing");
       continue;
     }
@@ -170,7 +182,7 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
     }
   }
   for (const auto& [name, entry] : stored) {
-    if (!used.contains(name) && !mask_buffer(name) && name != "lm_head.weight")
+    if (!used.contains(name) && !mask_buffer(name) && name != "lm_head.weight" && name != scalar_head_name)
       problems.push_back(name + " is not part of this model");
   }
   if (!problems.empty()) refuse(place, listed(problems));
@@ -181,6 +193,10 @@ void load_weights(const CheckpointFolder& folder, const std::string& place, cons
   check_weights(folder, place, table);
   const SafetensorsFile file = folder.weights();
   for (const ParameterSpec& spec : table.specs()) {
+    if (spec.name == scalar_head_name && !file.header().tensors.contains(spec.name)) {
+      device.zero(parameter_view(spec, arena));
+      continue;
+    }
     const Buffer values = read_into(file, stored_name(file, spec), spec, device, parameter_view(spec, arena));
     if (progress) progress(spec.offset + spec.stored_size(), table.stored_elements());
     if (spec.name != embedding || !file.header().tensors.contains("lm_head.weight")) continue;
@@ -221,7 +237,7 @@ OpenModel open_model(FileOps& files, const std::string& path, Backend& backend, 
   opened.folder = resolve_checkpoint(files, path, refused);
   const CheckpointFolder folder(files, opened.folder);
   opened.published = parse_published_config(folder.text("config.json"), opened.folder + "/config.json");
-  opened.table = ParameterTable::gpt2(opened.published.model);
+  opened.table = ParameterTable::gpt2(opened.published.model, has_scalar_head(folder));
   opened.storage = device.allocate(checked_product(opened.table.stored_elements(), 4));
   const Tensor arena = opened.storage.tensor(0, DType::f32, {opened.table.stored_elements()});
   load_weights(folder, opened.folder, opened.table, device, arena, progress);

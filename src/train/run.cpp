@@ -36,7 +36,9 @@ struct Preparation {
   Transport& transport;
   Console& console;
   bool existing = false;
+  std::optional<RecordCacheFolder> cache{};
   TrainData data{};
+  std::string initial_weights{}, reference{};  // checkpoints; empty: none
   std::optional<Backend> backend{};
   DeviceInfo device{};
   TrainPlan plan{};
@@ -53,10 +55,39 @@ struct Preparation {
     }
   }
 
+  // A run's folder stands for a checkpoint in it, which rank 0 chooses for all.
+  void find_models() {
+    const auto found = [&](const std::string& folder) {
+      if (folder.empty()) return folder;
+      return resolve_checkpoint(posix_file_ops(), folder, [&](const std::string& refused, const std::string& why) {
+        console.warning(fmt::format("{}: passed over: {}", refused, why));
+      });
+    };
+    if (!first()) return;
+    const bool compares = compares_with_reference(config());
+    if (!existing || (compares && config().objective.reference.empty()))
+      initial_weights = found(config().run.initial_weights);
+    if (compares)
+      reference = config().objective.reference.empty() ? initial_weights : found(config().objective.reference);
+  }
+
+  // Rank 0 tokenizes the records, the others read what it kept.
+  void open_records(bool mine) {
+    if (!config().objective.of_records() || first() != mine) return;
+    cache.emplace(config(), !first());
+    data.records = std::make_unique<RecordData>(
+        open_record_data(config(), *cache, console, static_cast<int>(config().cpu.threads), request.stop_requested));
+    data.tokenizer = std::move(data.records->tokenizer);
+  }
+
+  std::optional<RecordShape> shape() const {
+    if (!data.records) return std::nullopt;
+    return RecordShape{record_context(*data.records, config()), record_width(*data.records, config())};
+  }
+
   void open() {
     const int ranks = transport.world().size;
-    check_config(config(), "config", ranks);
-    data = open_train_data(config());
+    if (!config().objective.of_records()) data = open_train_data(config());
     BackendOptions options = backend_options(config(), request.cache_folder);
     share_host(options, config(), transport.world());
     backend.emplace(make_backend(config().device, options));
@@ -67,17 +98,17 @@ struct Preparation {
     }
     const Numerics numerics = resolve_numerics(config(), device);
     const std::int64_t available = available_memory(device, config(), transport.world());
-    plan = make_plan(config(), ranks, available, numerics);
+    plan = make_plan(config(), ranks, available, numerics, shape());
     check_memory(plan, available);
-    if (!existing && !config().run.initial_weights.empty()) {
-      check_weights(CheckpointFolder(posix_file_ops(), config().run.initial_weights), config().run.initial_weights,
-                    ParameterTable::gpt2(config().model));
+    for (const std::string& folder : {initial_weights, reference}) {
+      if (!folder.empty())
+        check_weights(CheckpointFolder(posix_file_ops(), folder), folder, ParameterTable::gpt2(config().model));
     }
   }
 
   void compare_ranks() {
     require_same(transport, "config", hash_64(dump_config(config())));
-    require_same(transport, "data.train", fmt::format("{:016x}", data.train->fingerprint()));
+    require_same(transport, "data.train", fmt::format("{:016x}", data.fingerprint()));
     require_same(transport, "device", device.kind);
     require_same(transport, "precision.compute", computes_in(plan.numerics));
     require_same(transport, "micro-batches", fmt::format("{} of {} sequences", plan.micro_batches, plan.sequences));
@@ -86,13 +117,40 @@ struct Preparation {
   void check_start(const TrainStart& start) const {
     if (!start.checkpoint) return;
     if (start.state.samples_per_step != plan.samples_per_step) {
-      throw Error(Exit::usage, fmt::format("{}: saved with {} sequences a step, this config has {}", *start.checkpoint,
-                                           start.state.samples_per_step, plan.samples_per_step));
+      throw Error(Exit::usage, fmt::format("{}: saved with {} {} a step, this config has {}", *start.checkpoint,
+                                           start.state.samples_per_step, samples_name(), plan.samples_per_step));
     }
-    if (start.state.data_fingerprint != data.train->fingerprint() && !config().data.allow_change) {
+    if (start.state.data_fingerprint != data.fingerprint() && !config().data.allow_change) {
       throw Error(Exit::bad_data, fmt::format("data.train: is not the data of {}", *start.checkpoint),
                   "put the same token files back, or say --set data.allow_change=true");
     }
+  }
+
+  const char* samples_name() const {
+    return config().objective.of_rollouts() ? "prompts" : config().objective.of_records() ? "records" : "sequences";
+  }
+
+  void introduce_data() const {
+    const double steps = static_cast<double>(config().schedule.steps);
+    if (data.records) {
+      const RecordDataset* validation = data.records->validation.get();
+      const auto updates = static_cast<double>(
+          config().objective.of_rollouts() ? config().rollout.epochs * config().rollout.mini_batches : 1);
+      const double epochs = steps / updates * static_cast<double>(plan.samples_per_step) /
+                            static_cast<double>(data.records->train->records());
+      console.info(fmt::format("data: {} {}, {} held out; {} steps are {:.2f} epochs", data.records->train->records(),
+                               config().objective.of_rollouts() ? "prompts" : "records",
+                               validation != nullptr ? validation->records() : 0, config().schedule.steps, epochs));
+      if (validation == nullptr) console.warning("no held-out records: nothing is measured on what was not trained on");
+      return;
+    }
+    const double epoch = static_cast<double>(data.train->tokens());
+    const double all = static_cast<double>(config().batch.tokens_per_step) * steps;
+    console.info(fmt::format("data: {} training tokens, {} validation tokens; {} steps of {} tokens are {:.2f} epochs",
+                             human_count(epoch),
+                             human_count(data.validation ? static_cast<double>(data.validation->tokens()) : 0.0),
+                             config().schedule.steps, config().batch.tokens_per_step, all / epoch));
+    if (!data.validation) console.warning("no validation text: the loss on held-out text is not measured");
   }
 
   void introduce(const TrainStart& start) const {
@@ -106,16 +164,9 @@ struct Preparation {
     console.info(fmt::format("model: {} parameters, {} layers, {} heads, width {}, context {}, vocabulary {}",
                              human_count(static_cast<double>(plan.parameters)), model.layers, model.heads, model.width,
                              model.context, model.vocabulary));
-    const double epoch = static_cast<double>(data.train->tokens());
-    const double all =
-        static_cast<double>(config().batch.tokens_per_step) * static_cast<double>(config().schedule.steps);
-    console.info(fmt::format("data: {} training tokens, {} validation tokens; {} steps of {} tokens are {:.2f} epochs",
-                             human_count(epoch),
-                             human_count(data.validation ? static_cast<double>(data.validation->tokens()) : 0.0),
-                             config().schedule.steps, config().batch.tokens_per_step, all / epoch));
+    introduce_data();
     console.info(fmt::format("plan: {} of memory, micro-batches of {} x {} tokens, {} a step",
-                             human_bytes(plan.bytes()), plan.sequences, model.context, plan.micro_batches));
-    if (!data.validation) console.warning("no validation text: the loss on held-out text is not measured");
+                             human_bytes(plan.bytes()), plan.sequences, plan.context, plan.micro_batches));
     if (start.checkpoint) {
       console.info(
           fmt::format("resuming {} at step {} of {}", *start.checkpoint, start.state.step, config().schedule.steps));
@@ -135,11 +186,20 @@ Exit run_training(const RunRequest& request, Console& console) {
   const std::string& run = config.run.directory;
   Preparation at{request, *transport, console};
   on_all("a look at the run's folder", [&] { at.look_at_folder(); });
+  on_all("the config", [&] { check_config(config, "config", transport->world().size); });
+  on_all("looking for models", [&] { at.find_models(); });
+  at.initial_weights = of_rank_0(*transport, "the weights to begin with", at.initial_weights);
+  at.reference = of_rank_0(*transport, "the reference model", at.reference);
+  // Tokenizing takes as long as it takes.
+  std::optional<Patience> patience(*transport);
+  on_all("tokenizing records", [&] { at.open_records(true); });
+  on_all("opening records", [&] { at.open_records(false); });
+  patience.reset();
   on_all("opening data and device", [&] { at.open(); });
   at.compare_ranks();
 
   // Rank 0 holds the folder. It verifies checkpoints, which takes the time that reading them takes.
-  std::optional<Patience> patience(*transport);
+  patience.emplace(*transport);
   std::optional<FreshFolder> folder;
   std::optional<RunLock> lock;
   std::optional<CheckpointStore> store;
@@ -177,11 +237,13 @@ Exit run_training(const RunRequest& request, Console& console) {
     // A transport of tensors has a limit of its own.
     std::optional<Patience> of_tensors;
     if (&collective->transport() != transport.get()) of_tensors.emplace(collective->transport());
-    trainer.emplace(config, at.plan, start, std::move(at.data), *at.backend, *store, console, request.stop_requested,
-                    request.probe_seconds, *collective);
+    trainer.emplace(config, at.plan, start,
+                    TrainInputs{std::move(at.data), at.initial_weights, at.reference, at.cache ? at.cache->path() : ""},
+                    *at.backend, *store, console, request.stop_requested, request.probe_seconds, *collective);
   });
   patience.reset();
   if (folder) folder->keep();
+  if (at.cache) at.cache->keep();
   const Exit exit = trainer->run(request.step_limit);
   console.finish_live();
   const TrainingState& state = trainer->state();

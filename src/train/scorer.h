@@ -26,7 +26,8 @@ class Scorer {
  public:
   // Device memory: tokens, targets and values of a micro-batch. `sequences` x `context` at most.
   static ArenaPlan plan(std::int64_t sequences, std::int64_t context);
-  // `gpt` and `head` hold that many; they, device and ops must outlive it.
+  // `gpt` (Pass::inference) and `head` (RowChoice::chosen, where logp is asked for) hold that many; they, device and
+  // ops must outlive it.
   Scorer(Gpt& gpt, Head& head, Device& device, Ops& ops, std::int64_t sequences, std::int64_t context);
 
   // `values`: of weights.score, where the weights have it. `logp` false: the vocabulary plays no part, and only values

@@ -42,6 +42,8 @@ class StepSource {
   virtual bool next(std::int64_t step, std::int64_t position, StepData& data) = 0;
   // Whether next() reads the weights: then no step may be queued ahead of it.
   virtual bool reads_weights() const { return false; }
+  // Takes the last next() back: its step did not count. All ranks call it.
+  virtual void take_back() {}
   // What a checkpoint must hold to go on from here besides position and weights: a text for all ranks together, the
   // same whatever their number; empty: nothing. All ranks call it.
   virtual std::string state() { return {}; }

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "src/report/console.h"
+#include "src/train/starting_model.h"
 #include "src/train/sweep.h"
 
 namespace nll {
@@ -92,7 +93,7 @@ std::vector<SweepRun> plan_sweep(const std::string& config, const std::vector<st
       assignments.push_back(grid[k].key + "=" + run.values[k]);
       run.name += (k > 0 ? "," : "") + short_key(grid, grid[k].key) + "=" + plain(run.values[k]);
     }
-    run.config = load_config(config, assignments);
+    run.config = load_run_config({config, assignments, false, {}, [](const std::string&, const std::string&) {}});
     check_config(run.config, config);
     if (!configs.insert(dump_config(run.config)).second)
       throw Error(Exit::usage, fmt::format("--grid: {} is the same run as one before it", run.name));

@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "src/train/trainer.h"
+#include "src/train/train_data.h"
 
 namespace nll {
 
@@ -64,5 +64,7 @@ TrainData open_train_data(const Config& config) {
   data.lengths.characters.resize(static_cast<std::size_t>(model.vocabulary));
   return data;
 }
+
+std::uint64_t TrainData::fingerprint() const { return records ? records->train->fingerprint() : train->fingerprint(); }
 
 }  // namespace nll

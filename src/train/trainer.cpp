@@ -7,6 +7,7 @@
 
 #include "kernels/machine.h"
 #include "src/optim/schedule.h"
+#include "src/train/checkpoint_texts.h"
 #include "src/train/model_folder.h"
 #include "src/train/moments.h"
 
@@ -16,38 +17,38 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-ArenaPlan named(const TrainPlan& plan, const char* name) {
-  for (const ArenaPlan& arena : plan.arenas) {
-    if (arena.name() == name) return arena;
-  }
-  throw std::logic_error(std::string("the plan has no arena ") + name);
+// What a run learns from, counted.
+std::pair<std::string, std::int64_t> counted(const char* name, const TokenDataset* text, const RecordDataset* records) {
+  if (records != nullptr) return {fmt::format("{}_records", name), records->records()};
+  return {fmt::format("{}_tokens", name), text != nullptr ? text->tokens() : 0};
 }
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
+Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainInputs inputs, Backend& backend,
                  CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds,
                  Collective& collective)
     : config_(config),
       plan_(plan),
       state_(start.state),
-      data_(std::move(data)),
+      inputs_(std::move(inputs)),
+      data_(inputs_.data),
       device_(*backend.device),
       ops_(*backend.ops),
       store_(store),
       console_(console),
       stop_requested_(std::move(stop_requested)),
       collective_(collective),
-      table_(ParameterTable::gpt2(config.model)),
+      table_(ParameterTable::gpt2(config.model, config.objective.has_scalar_head())),
       step_(config, plan, table_, backend, collective),
-      evaluation_gpt_(config.model, ops_, device_, plan.sequences, config.model.context, Pass::inference,
-                      plan.numerics),
-      evaluation_arena_(device_, named(plan, "evaluation batch")) {
+      position_(start.state.samples) {
+  if (data_.tokenizer) step_.set_end_of_text(data_.tokenizer->end_of_text());
+  task_ = make_task({config_, plan_, inputs_, backend, collective_, console_, step_, stop_requested_}, position_);
   if (config.sample.every_steps > 0 && data_.tokenizer) {
     generator_ = std::make_unique<Generator>(config.model, config.head, ops_, device_, plan.numerics);
   }
   const std::uint64_t seed = static_cast<std::uint64_t>(config.run.seed);
-  const std::string& source = start.checkpoint ? *start.checkpoint : config.run.initial_weights;
+  const std::string& source = start.checkpoint ? *start.checkpoint : inputs_.initial_weights;
   const Tensor weights = step_.master();
   const auto shown = [&](const char* what, const std::function<void(const ParameterProgress&)>& work) {
     Job job(console_, what, "parameters");
@@ -81,10 +82,9 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
     step_.optimizer().set_state(update);
   }
   state_.samples_per_step = plan.samples_per_step;
-  state_.data_fingerprint = data_.train->fingerprint();
+  state_.data_fingerprint = data_.fingerprint();
+  if (start.checkpoint) restore_task(*start.checkpoint);
   const World& world = collective.world();
-  loader_ = std::make_unique<Loader>(*data_.train, seed, state_.samples, plan.samples_per_step, plan.sequences,
-                                     world.rank, world.size);
   if (first_rank())
     metrics_ = std::make_unique<EventLog>(config.run.directory + "/metrics.jsonl", state_.step,
                                           config.log.tensorboard ? config.run.directory + "/tensorboard" : "",
@@ -112,8 +112,8 @@ Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& 
            {"parameters", plan_.parameters},
            {"memory_bytes", plan_.bytes()},
            {"flops_per_token", plan_.flops_per_token},
-           {"training_tokens", data_.train->tokens()},
-           {"validation_tokens", data_.validation ? data_.validation->tokens() : std::int64_t{0}}}});
+           counted("training", data_.train.get(), data_.records ? data_.records->train.get() : nullptr),
+           counted("validation", data_.validation.get(), data_.records ? data_.records->validation.get() : nullptr)}});
 }
 
 Trainer::~Trainer() = default;
@@ -122,12 +122,10 @@ void Trainer::record(const Event& event) {
   if (metrics_) metrics_->append(event);
 }
 
-bool Trainer::all_go_on(bool mine) {
-  if (collective_.alone()) return mine;
-  ControlWord word;
-  word.step = state_.step;
-  word.stop = mine ? 0 : 1;
-  return !collective_.control(word).stop;
+// What a source had begun and not finished when the checkpoint was saved.
+void Trainer::restore_task(const std::string& checkpoint) {
+  const CheckpointFolder folder(posix_file_ops(), checkpoint);
+  if (folder.has(source_state_name)) task_->source().restore(folder.text(source_state_name), checkpoint);
 }
 
 Exit Trainer::run(std::int64_t step_limit) {
@@ -136,7 +134,8 @@ Exit Trainer::run(std::int64_t step_limit) {
   // A resumed run repeats what follows a save (validation, sample): it may have been interrupted there.
   if (saved_step_ == state_.step && saved_step_ > 0 && !after_save()) return Exit::stopped;
   // A GPU has the next step queued while the host reads of this one, unless the weights of this one are needed.
-  const std::int64_t ahead = device_.info().asynchronous ? TrainStep::most_ahead : 1;
+  const std::int64_t ahead =
+      device_.info().asynchronous && !task_->source().reads_weights() ? TrainStep::most_ahead : 1;
   bool stopped = false;
   while (state_.step < last) {
     while (!stopped && step_.ahead() < ahead && state_.step + step_.ahead() < last &&
@@ -165,25 +164,33 @@ Exit Trainer::run(std::int64_t step_limit) {
 bool Trainer::queue_step() {
   if (step_.ahead() == 0) busy_since_ = Clock::now();
   const std::int64_t step = state_.step + step_.ahead();
-  return step_.queue(
-      step, learning_rate(config_.schedule, config_.optimizer.learning_rate, step), [&] { return loader_->next(); },
-      stop_requested_);
+  StepData data;
+  if (task_->source().reads_weights()) step_.settle();
+  if (!task_->source().next(step, position_, data)) return false;
+  const std::int64_t samples = data.samples;
+  const double rate = learning_rate(config_.schedule, config_.optimizer.learning_rate, step);
+  if (!step_.queue(step, rate, std::move(data), stop_requested_)) {
+    task_->source().take_back();
+    return false;
+  }
+  position_ += samples;
+  return true;
 }
 
 Trainer::StepResult Trainer::finish_step() {
-  const StepOutcome outcome = step_.finish();
   StepResult result;
-  result.sums = outcome.sums;
+  result.outcome = step_.finish();
+  const StepOutcome& outcome = result.outcome;
   result.gradient_norm = outcome.update.norm;
-  result.learning_rate = outcome.learning_rate;
   result.finite = std::isfinite(result.gradient_norm);
   const Clock::time_point now = Clock::now();
   result.seconds = std::chrono::duration<double>(now - busy_since_).count();
   busy_since_ = now;
 
   state_.step += 1;
-  state_.samples += plan_.samples_per_step;
-  state_.tokens += plan_.samples_per_step * config_.model.context;
+  state_.samples += outcome.samples;
+  // Of text everything is a target.
+  state_.tokens += config_.objective.of_records() ? outcome.counts.tokens : outcome.input_tokens;
   state_.seconds += result.seconds;
   state_.updates = outcome.update.updates;
   state_.loss_scale = static_cast<double>(outcome.update.loss_scale);

@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,34 +11,23 @@
 
 #include "src/checkpoint/checkpoint.h"
 #include "src/config/config.h"
-#include "src/eval/evaluate.h"
-#include "src/eval/score.h"
 #include "src/infer/generate.h"
-#include "src/model/gpt.h"
 #include "src/report/console.h"
 #include "src/report/event_log.h"
-#include "src/text/loader.h"
-#include "src/text/tokenizer.h"
 #include "src/train/plan.h"
 #include "src/train/run_folder.h"
 #include "src/train/state.h"
+#include "src/train/task.h"
+#include "src/train/train_data.h"
 #include "src/train/train_step.h"
 
 namespace nll {
-
-// Where a run's text comes from, opened and checked against its config.
-struct TrainData {
-  std::unique_ptr<TokenDataset> train, validation;  // validation may be absent
-  std::optional<Tokenizer> tokenizer;               // may be absent: then there are no bits per byte and no samples
-  TokenLengths lengths;
-};
-TrainData open_train_data(const Config& config);
 
 class Trainer {
  public:
   // Allocates the whole plan and loads or initialises the weights. `stop_requested` is asked once a micro-batch; the
   // machine's own sgemm rate is measured for `probe_seconds` (0: not, and no share of peak is shown).
-  Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainData data, Backend& backend,
+  Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainInputs inputs, Backend& backend,
           CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds,
           Collective& collective);
   ~Trainer();
@@ -50,9 +40,9 @@ class Trainer {
 
  private:
   struct StepResult {
-    ObjectiveSums sums;
+    StepOutcome outcome;
     float gradient_norm = 0;
-    double learning_rate = 0, seconds = 0;
+    double seconds = 0;
     bool finite = true;
   };
   bool queue_step();         // the one after those that are queued; false: a stop was requested
@@ -60,15 +50,15 @@ class Trainer {
   // Whether something follows the step after which `step` are done that needs the weights as they are then.
   bool something_due(std::int64_t step) const;
   bool first_rank() const { return collective_.world().rank == 0; }
+  void restore_task(const std::string& checkpoint);
   void record(const Event& event);  // in the metrics, which rank 0 writes
-  bool all_go_on(bool mine);        // false where any rank says so
   void check_replicas_if_due();
   void report(const StepResult& result);
   void skip(const StepResult& result);
   void save();
   bool after_save();  // validation and sample when they are due; false: a stop was requested inside
   bool validate();
-  Score all_ranks(const Score& own);
+  void show_examples();
   bool sample();
   bool evaluation_due(std::int64_t step) const;
   bool save_due(std::int64_t step) const;
@@ -78,7 +68,8 @@ class Trainer {
   Config config_;
   TrainPlan plan_;
   TrainingState state_;
-  TrainData data_;
+  TrainInputs inputs_;
+  TrainData& data_;
   Device& device_;
   Ops& ops_;
   CheckpointStore& store_;
@@ -88,16 +79,16 @@ class Trainer {
 
   ParameterTable table_;
   TrainStep step_;
-  Gpt evaluation_gpt_;
-  Arena evaluation_arena_;
+  std::unique_ptr<Task> task_;
   std::unique_ptr<Generator> generator_;
-  std::unique_ptr<Loader> loader_;
   std::unique_ptr<EventLog> metrics_;                 // of rank 0
   std::chrono::steady_clock::time_point busy_since_;  // start of the oldest queued step, or end of the one before it
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   double step_seconds_ = 0;  // smoothed, for rate and time left
   double peak_gflops_ = 0;   // a CPU's measured sgemm rate, a GPU's published peak; 0: unknown
-  std::optional<Evaluation> last_validation_;
+  std::optional<Verdict> last_validation_;
+  std::map<std::string, double> shown_;  // the metrics of the line, as they were last known
+  std::int64_t position_ = 0;            // in the data, of the next step to be queued
 };
 
 }  // namespace nll

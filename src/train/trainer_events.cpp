@@ -5,12 +5,12 @@
 
 #include "src/dist/agreement.h"
 #include "src/dist/patience.h"
-#include "src/eval/score.h"
 #include "src/infer/stream.h"
 #include "src/report/train_line.h"
 #include "src/train/checkpoint_texts.h"
 #include "src/train/model_folder.h"
 #include "src/train/moments.h"
+#include "src/train/rank_sums.h"
 #include "src/train/replica_check.h"
 #include "src/train/trainer.h"
 
@@ -23,39 +23,65 @@ double mean(double sum, std::int64_t count) { return count > 0 ? sum / static_ca
 }  // namespace
 
 void Trainer::report(const StepResult& result) {
-  const double tokens = static_cast<double>(plan_.samples_per_step * config_.model.context);
+  const StepOutcome& outcome = result.outcome;
+  const StepSums& sums = outcome.sums;
+  const double tokens = static_cast<double>(outcome.input_tokens);
   // Smoothed over about ten steps, so that the rate and the time left do not jump.
   step_seconds_ = step_seconds_ == 0 ? result.seconds : 0.9 * step_seconds_ + 0.1 * result.seconds;
-  const double nll = mean(result.sums.nll, result.sums.tokens),
-               objective = mean(result.sums.objective, result.sums.tokens);
+  const double nll = mean(sums.tokens.nll, sums.tokens.tokens);
+  const bool has_tokens = sums.tokens.tokens > 0;  // a reward model predicts none
   if (state_.step % config_.log.every_steps == 0 || state_.step == config_.schedule.steps || !result.finite) {
     Event event{"train", state_.step, state_.tokens, {}};
-    event.values = {{"loss", objective},
-                    {"nll", nll},
-                    {"perplexity", std::exp(nll)},
-                    {"accuracy", mean(static_cast<double>(result.sums.correct), result.sums.tokens)},
-                    {"entropy", mean(result.sums.entropy, result.sums.tokens)},
-                    {"learning_rate", result.learning_rate},
-                    {"gradient_norm", static_cast<double>(result.gradient_norm)},
-                    {"tokens_per_second", tokens / result.seconds}};
+    event.values = {{"loss", sums.loss}};
+    if (has_tokens) {
+      event.values.emplace_back("nll", nll);
+      event.values.emplace_back("perplexity", std::exp(nll));
+      event.values.emplace_back("accuracy", mean(static_cast<double>(sums.tokens.correct), sums.tokens.tokens));
+      event.values.emplace_back("entropy", mean(sums.tokens.entropy, sums.tokens.tokens));
+    }
+    event.values.emplace_back("learning_rate", outcome.learning_rate);
+    event.values.emplace_back("gradient_norm", static_cast<double>(result.gradient_norm));
+    event.values.emplace_back("tokens_per_second", tokens / result.seconds);
     if (plan_.numerics.compute == DType::f16) event.values.emplace_back("loss_scale", state_.loss_scale);
+    for (const Metric& metric : sums.metrics.all()) {
+      if (const auto value = metric.value()) event.values.emplace_back(metric.name(), *value);
+    }
     record(event);
   }
   TrainLine line;
   line.step = state_.step;
   line.steps = config_.schedule.steps;
-  line.loss = objective;
-  line.perplexity = std::exp(nll);
+  line.loss = sums.loss;
+  if (!config_.objective.of_records()) line.perplexity = std::exp(nll);
+  for (const auto& [metric, name] : task_->shown()) {
+    if (const auto value = sums.metrics.value(metric)) shown_[name] = *value;
+    if (shown_.contains(name)) line.metrics.emplace_back(name, shown_[name]);
+  }
   line.gradient_norm = result.gradient_norm;
-  line.learning_rate = result.learning_rate;
+  line.learning_rate = outcome.learning_rate;
   line.tokens_per_second = tokens / step_seconds_;
-  if (peak_gflops_ > 0) line.share_of_peak = line.tokens_per_second * plan_.flops_per_token / (peak_gflops_ * 1e9);
+  if (peak_gflops_ > 0 && !config_.objective.of_records())
+    line.share_of_peak = line.tokens_per_second * plan_.flops_per_token / (peak_gflops_ * 1e9);
   line.eta_seconds = static_cast<double>(config_.schedule.steps - state_.step) * step_seconds_;
   if (last_validation_) {
     line.validation_loss = last_validation_->loss;
-    if (last_validation_->bytes > 0) line.bits_per_byte = last_validation_->bits_per_byte;
+    line.bits_per_byte = last_validation_->bits_per_byte;
   }
   console_.live(train_line(line));
+  show_examples();
+}
+
+// Texts of a rollout, where samples are wanted.
+void Trainer::show_examples() {
+  const std::int64_t every = config_.sample.every_steps;
+  if (every == 0 || state_.step % every != 0) return;
+  const std::vector<std::string> examples = task_->examples();
+  if (examples.empty()) return;
+  console_.finish_live();
+  for (const std::string& text : examples) {
+    record({"sample", state_.step, state_.tokens, {{"text", text}}});
+    console_.info(fmt::format("step {}: {}", state_.step, text));
+  }
 }
 
 void Trainer::skip(const StepResult& result) {
@@ -63,7 +89,7 @@ void Trainer::skip(const StepResult& result) {
           state_.step,
           state_.tokens,
           {{"gradient_norm", static_cast<double>(result.gradient_norm)},
-           {"first_sample", state_.samples - plan_.samples_per_step},
+           {"first_sample", state_.samples - result.outcome.samples},
            {"in_a_row", state_.skipped_in_a_row}}});
   console_.warning(fmt::format("step {}: loss or gradient is not finite, the update was skipped ({} in a row)",
                                state_.step, state_.skipped_in_a_row));
@@ -102,6 +128,7 @@ void Trainer::save() {
   content.manifest = {{"device", device_.info().name},
                       {"threads", std::to_string(device_.info().threads)},
                       {"data_fingerprint", fmt::format("{:016x}", state_.data_fingerprint)}};
+  if (const std::string source = task_->source().state(); !source.empty()) content.texts[source_state_name] = source;
   const std::string folder = store_.save(content, collective_);
   saved_step_ = state_.step;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -113,7 +140,7 @@ void Trainer::save() {
 }
 
 bool Trainer::evaluation_due(std::int64_t step) const {
-  if (!data_.validation) return false;
+  if (!task_->can_evaluate()) return false;
   const std::int64_t every = config_.evaluation.every_steps;
   return step == config_.schedule.steps || (every > 0 && step % every == 0);
 }
@@ -149,62 +176,25 @@ bool Trainer::after_save() {
   step_.settle();
   // Rank 0 samples; the others wait for it.
   const Patience patience(collective_.transport());
-  return all_go_on(!first_rank() || sample());
-}
-
-Score Trainer::all_ranks(const Score& own) {
-  if (collective_.alone()) return own;
-  Score all(data_.lengths);
-  for (const std::string& part : collective_.exchange(own.bytes(), "sums of the validation")) all.add(part);
-  return all;
+  return all_go_on(collective_, !first_rank() || sample());
 }
 
 bool Trainer::validate() {
   step_.settle();
   const Patience patience(collective_.transport());
-  const World& world = collective_.world();
-  SequentialWindows windows(*data_.validation, config_.model.context, plan_.sequences, config_.evaluation.tokens,
-                            config_.model.vocabulary, 0, world.rank, world.size);
-  Job job(console_, "validating", "tokens");
-  bool go_on = true;
-  // Each rank scores its part; their sums are added in the order of ranks.
-  const Score own = score_windows(evaluation_gpt_, step_.head(), device_, step_.weights(), windows, data_.lengths,
-                                  evaluation_arena_, [&](std::int64_t done, std::int64_t total) {
-                                    job.update(done, total);
-                                    return go_on = !stop_requested_();
-                                  });
-  job.finish();
-  if (!all_go_on(go_on || own.tokens() == windows.targets())) return false;
-  const Score all = all_ranks(own);
-  if (all.tokens() == 0) throw AgreedError(Exit::bad_data, "the validation text has no token to predict");
-  const Evaluation result = all.evaluation();
+  const std::optional<Verdict> verdict = task_->evaluate();
+  if (!verdict) return false;
   validated_step_ = state_.step;
-  last_validation_ = result;
-  Event event{"validation", state_.step, state_.tokens, {}};
-  // "tokens" of an event are training tokens; those that were scored have their own name.
-  for (const auto& [name, value] : fields(result))
-    event.values.emplace_back(name == "tokens" ? "scored_tokens" : name, value);
-  for (const auto& [name, value] : class_fields(result)) event.values.emplace_back(name, value);
-  std::vector<double> counts, correct, confidence_sums;
-  for (const CalibrationBin& bin : result.calibration) {
-    counts.push_back(static_cast<double>(bin.count));
-    correct.push_back(static_cast<double>(bin.correct));
-    confidence_sums.push_back(bin.confidence_sum);
-  }
-  event.values.emplace_back("calibration_count", counts);
-  event.values.emplace_back("calibration_correct", correct);
-  event.values.emplace_back("calibration_confidence_sum", confidence_sums);
+  last_validation_ = verdict;
+  Event event{"validation", state_.step, state_.tokens, verdict->values};
   record(event);
-  const bool best = result.loss < state_.best_loss;
+  const bool best = verdict->loss < state_.best_loss;
   if (best) {
-    state_.best_loss = result.loss;
+    state_.best_loss = verdict->loss;
     state_.best_step = state_.step;
   }
   console_.finish_live();
-  const std::string bits = result.bytes > 0 ? fmt::format("  {:.4f} bits per byte", result.bits_per_byte) : "";
-  console_.info(fmt::format("step {}: validation loss {:.4f}  perplexity {:.2f}{}  accuracy {:.1f}%  ECE {:.3f}{}",
-                            state_.step, result.loss, result.perplexity, bits, 100 * result.accuracy, result.ece,
-                            best ? "  (best)" : ""));
+  console_.info(fmt::format("step {}: {}{}", state_.step, verdict->line, best ? "  (best)" : ""));
   if (first_rank()) {
     write_loss_plot(read_metrics(config_.run.directory + "/metrics.jsonl"), config_.run.directory,
                     config_.run.directory + "/loss.svg");

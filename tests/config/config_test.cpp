@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <clocale>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 
 #include "kernels/check.h"
 #include "src/config/key.h"
+#include "src/config/weighted_name.h"
 
 namespace nll {
 namespace {
@@ -121,8 +123,83 @@ TEST(Config, ADumpIsJsonWithoutCommentsThatHoldsEveryKey) {
   Config config;
   const nlohmann::json json = nlohmann::json::parse(dump_config(config));
   for (const Key& key : keys_of(config)) {
-    const nlohmann::json& section = key.section.empty() ? json : json.at(key.section);
-    EXPECT_TRUE(section.contains(key.name)) << key.path;
+    std::string pointer = "/" + key.path;
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    EXPECT_TRUE(json.contains(nlohmann::json::json_pointer(pointer))) << key.path;
+  }
+}
+
+TEST(Config, SectionsLieInSectionsInFilesOverridesDumpsAndDifferences) {
+  const Config config = parse_config(
+      R"({"objective": {"kind": "dpo", "dpo": {"beta": 0.3, "losses": "hinge"}, "label_smoothing": 0},
+          "records": {"system": {"prefix": "S:"}, "bad": "skip"}, "data": {"train": "a.jsonl"}})",
+      "x", {"objective.dpo.beta=0.2", "records.tool.suffix=", "run.initial_weights=base"});
+  EXPECT_EQ(config.objective.dpo.beta, 0.2);
+  EXPECT_EQ(config.objective.dpo.losses, std::vector<std::string>{"hinge"});
+  EXPECT_EQ(config.records.system.prefix, "S:");
+  EXPECT_EQ(config.records.system.suffix, RecordsConfig{}.system.suffix);
+  EXPECT_EQ(config.records.tool.suffix, "");
+  EXPECT_EQ(config.records.bad, "skip");
+  EXPECT_TRUE(differences(parse_config(dump_config(config), "dump", {}), config).empty());
+  Config after = config;
+  after.objective.dpo.beta = 0.5;
+  EXPECT_EQ(differences(config, after), std::vector<std::string>{"objective.dpo.beta: 0.2 -> 0.5"});
+}
+
+TEST(Config, WhatIsNotSetIsThatOfTheBase) {
+  Config base;
+  base.model.layers = 2;
+  base.model.context = 48;
+  base.head.softcap = 30;
+  const std::vector<std::string> overrides = {"batch.tokens_per_step=96", "model.layers=3"};
+  const Config config = parse_config(R"({"model": {"width": 24}})", "x", overrides, base);
+  EXPECT_EQ(config.model.layers, 3);
+  EXPECT_EQ(config.model.width, 24);
+  EXPECT_EQ(config.model.context, 48);
+  EXPECT_EQ(config.head.softcap, 30);
+  // Checked against each other is the whole: 7 heads are those of the base.
+  base.model.heads = 7;
+  EXPECT_THROW(parse_config(R"({"model": {"width": 24}})", "x", overrides, base), Error);
+}
+
+TEST(Config, KeysAreReadBeforeTheyAreCheckedAgainstEachOther) {
+  const Folder folder;
+  const std::string path = folder.write("x.json", R"({"model": {"heads": 7}, "run": {"initial_weights": "base"}})");
+  EXPECT_EQ(read_config(path, {"model.width=100"}).model.heads, 7);
+  EXPECT_EQ(read_config(path, {}).run.initial_weights, "base");
+  EXPECT_THROW(load_config(path, {}), Error);
+  EXPECT_THROW(read_config(path, {"model.width=0"}), Error);
+}
+
+TEST(Config, RecordsNeedNoWholeNumberOfContextsInAStep) {
+  EXPECT_NO_THROW(parse_config(R"({"objective": {"kind": "sft"}, "data": {"train": "a.jsonl"},
+                                   "model": {"context": 100}})",
+                               "x", {}));
+  EXPECT_NO_THROW(
+      parse_config(R"({"objective": {"kind": "rloo"}, "data": {"train": "a.jsonl"}, "model": {"context": 90},
+                                   "rollout": {"kl_coefficient": 0, "prompts": 3, "mini_batches": 2},
+                                   "reward": {"rules": ["-0.5 repetition", "length"], "target_tokens": 20}})",
+                   "x", {}));
+}
+
+TEST(WeightedNames, AreANameOrAWeightAndAName) {
+  const std::vector<WeightedName> names =
+      weighted_names({"sigmoid", " 0.25  sft ", "-1e-3 ipo"}, "objective.dpo.losses", pair_loss_names());
+  ASSERT_EQ(names.size(), 3u);
+  EXPECT_EQ(names[0].name, "sigmoid");
+  EXPECT_EQ(names[0].weight, 1);
+  EXPECT_EQ(names[1].name, "sft");
+  EXPECT_EQ(names[1].weight, 0.25);
+  EXPECT_EQ(names[2].name, "ipo");
+  EXPECT_EQ(names[2].weight, -1e-3);
+  try {
+    weighted_names({"regx"}, "reward.rules", reward_rule_names());
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "reward.rules: \"regx\": unknown name (expected one of exact_answer, regex, length, repetition, "
+                 "overlap, model, command)");
+    EXPECT_EQ(error.hint(), "did you mean regex?");
   }
 }
 

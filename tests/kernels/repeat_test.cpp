@@ -52,6 +52,12 @@ std::map<std::string, std::vector<float>> one_step(Machine& machine) {
   const Tensor dqkv = make({batch, time, 3 * width}), dw_qkv = make({width, 3 * width}), db_qkv = make({3 * width});
   const Tensor dwpe = make({time, width}), norm = make({1}), m = make({stored, width}), v = make({stored, width});
   ops.head_backward(dh, dwte, Into::write, logits, h, wte);
+  const Tensor rows = machine.put_ints({3, 40, 41, 149}, {4}), few = make({4, width}), scattered = make({n, width});
+  const Tensor score = tensor({width}, 1), dscore = make({width}), values = make({n});
+  ops.gather_rows(few, h, rows);
+  ops.scatter_rows(scattered, Into::write, few, rows);
+  ops.scalar_head(values, h, score);
+  ops.scalar_head_backward(scattered, Into::add, dscore, Into::write, values, h, score, {});
   ops.linear_backward_gelu(dup, dw_down, db_down, Into::write, dh, up, w_down, pre);
   ops.linear_backward(dy, dw_up, db_up, Into::write, dup, y, w_up);
   ops.layernorm_backward(dx, Into::write, dbranch, dropout, dgain, dshift, Into::write, dy, residual, gain, mean, rstd);
@@ -69,7 +75,8 @@ std::map<std::string, std::vector<float>> one_step(Machine& machine) {
        {std::pair{"logp", logp}, std::pair{"dwte", dwte}, std::pair{"dw_down", dw_down}, std::pair{"db_down", db_down},
         std::pair{"dw_up", dw_up}, std::pair{"db_up", db_up}, std::pair{"dgain", dgain}, std::pair{"dshift", dshift},
         std::pair{"dqkv", dqkv}, std::pair{"dw_qkv", dw_qkv}, std::pair{"dwpe", dwpe}, std::pair{"norm", norm},
-        std::pair{"wte", wte}, std::pair{"dup", dup}}) {
+        std::pair{"wte", wte}, std::pair{"dup", dup}, std::pair{"scattered", scattered}, std::pair{"values", values},
+        std::pair{"dscore", dscore}}) {
     results[name] = machine.get(result);
   }
   return results;
@@ -120,6 +127,7 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
   const Tensor dqkv = machine.make({batch, time, 3 * width}), dwte = machine.make({vocabulary, width});
   const Tensor dw_qkv = machine.make({width, 3 * width}), dw_down = machine.make({64, width});
   const Tensor db_qkv = machine.make({3 * width}), dgain = machine.make({width});
+  const Tensor rows = machine.put_ints({3, 40, 41, n - 1}, {4}), few = machine.make({4, width});
   TokenStatistics statistics;
   statistics.logp = mean;
   const HeadShape shape{vocabulary - 3, 1, 20, 1};
@@ -145,6 +153,10 @@ TEST(Ops, AllocateNothingAfterTheFirstCallWithAShape) {
       {"cross_entropy_backward",
        [&] { ops.cross_entropy_backward(statistics, logits, logits, targets, coefficients, {}, shape); }},
       {"head_backward", [&] { ops.head_backward(dh, dwte, Into::add, logits, x, wte); }},
+      {"gather_rows", [&] { ops.gather_rows(few, dh, rows); }},
+      {"scatter_rows", [&] { ops.scatter_rows(dh, Into::write, few, rows); }},
+      {"scalar_head", [&] { ops.scalar_head(mean, dh, gain); }},
+      {"scalar_head_backward", [&] { ops.scalar_head_backward(dh, Into::add, dgain, Into::add, mean, x, gain, {}); }},
       {"square_sums", [&] { ops.square_sums(squares, wte); }},
       {"norm", [&] { ops.norm(norm, squares); }},
       {"add", [&] { ops.add(wte, dwte); }},

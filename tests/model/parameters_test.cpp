@@ -91,6 +91,40 @@ TEST(Parameters, ViewsAreTheTensorsOfTheTable) {
   EXPECT_EQ(rig.w.wte.dim(0), padded_vocabulary(rig.model.vocabulary));
 }
 
+TEST(Parameters, OfAScalarHeadComeLastAndChangeNothingBefore) {
+  const ModelConfig model = tiny_model();
+  const ParameterTable without = ParameterTable::gpt2(model), with = ParameterTable::gpt2(model, true);
+  EXPECT_FALSE(without.scalar_head());
+  EXPECT_TRUE(with.scalar_head());
+  ASSERT_EQ(with.specs().size(), without.specs().size() + 1);
+  for (std::size_t i = 0; i < without.specs().size(); ++i) {
+    EXPECT_EQ(with.specs()[i].name, without.specs()[i].name);
+    EXPECT_EQ(with.specs()[i].offset, without.specs()[i].offset);
+  }
+  const ParameterSpec& score = with.specs().back();
+  EXPECT_EQ(score.name, "score.weight");
+  EXPECT_EQ(score.rows, 1);
+  EXPECT_EQ(score.columns, model.width);
+  EXPECT_FALSE(score.decay);
+  EXPECT_EQ(with.parameters(), without.parameters() + model.width);
+  // It joins the vectors before it: one update for all of them.
+  ASSERT_EQ(with.decay_spans().size(), without.decay_spans().size());
+  EXPECT_EQ(with.decay_spans().back().end, with.stored_elements());
+}
+
+TEST(Parameters, OfAScalarHeadStartAtZeroAndAreNeverRounded) {
+  Rig rig(tiny_model());
+  const ParameterTable table = ParameterTable::gpt2(rig.model, true);
+  const Tensor master = rig.zeros({table.stored_elements()}), rounded = rig.zeros({table.stored_elements()});
+  initialize(table, 1, rig.device, master);
+  const Tensor score = gpt_views(table, rig.model, master).score;
+  EXPECT_EQ(score.shape_text(), "(8)");
+  EXPECT_EQ(score.data(), parameter_view(table.specs().back(), master).data());
+  EXPECT_EQ(rig.download(score), std::vector<float>(8, 0.0f));
+  EXPECT_EQ(gpt_views(table, rig.model, master, rounded).score.data(), score.data());
+  EXPECT_TRUE(rig.w.score.empty());
+}
+
 TEST(Parameters, StartFromTheDistributionOfGpt2) {
   ModelConfig model = published(8, 4, 64, 64);
   model.vocabulary = 1000;

@@ -234,10 +234,6 @@ TEST(EveryObjective, RegularisersAreMeansOverValidTokensWhateverTheSignOfTheWeig
   }
 }
 
-TEST(EveryObjective, OnlyLanguageModellingIsAskedByMicroBatch) {
-  EXPECT_THROW(make_objective(settings_of("dpo"))->coefficients({}, {}, 1, {}), std::logic_error);
-}
-
 TEST(EveryObjective, AnUnknownKindIsRefusedWithTheKindsThereAre) {
   try {
     make_objective(settings_of("luck"));

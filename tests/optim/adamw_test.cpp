@@ -11,7 +11,8 @@ namespace nll {
 namespace {
 
 struct SmallModel {
-  SmallModel() : backend(make_backend("cpu", cpu_options(2))), table(ParameterTable::gpt2(model())) {
+  explicit SmallModel(bool scalar_head = false)
+      : backend(make_backend("cpu", cpu_options(2))), table(ParameterTable::gpt2(model(), scalar_head)) {
     const std::int64_t n = table.stored_elements();
     storage = backend.device->allocate(8 * n);
     weights = storage.tensor(0, DType::f32, {n});
@@ -52,6 +53,25 @@ float update(AdamWOptimizer& optimizer, SmallModel& model, double learning_rate)
 }
 
 }  // namespace
+
+TEST(AdamWOptimizer, UpdatesAScalarHeadWithoutDecay) {
+  SmallModel setup(true);
+  const Tensor score = parameter_view(setup.table.specs().back(), setup.weights);
+  ASSERT_EQ(setup.table.specs().back().name, "score.weight");
+  Config config;
+  config.optimizer.weight_decay = 0.1;
+  AdamWOptimizer optimizer = setup.optimizer(config);
+  update(optimizer, setup, 0.01);
+  // The first step of Adam is the learning rate against the sign of the gradient, but for epsilon (1e-8 of 1e-3).
+  for (std::int64_t i = 0; i < score.size(); ++i)
+    EXPECT_NEAR(score.as<float>()[i], 0.5 - (i % 2 == 0 ? 0.01 : -0.01), 0.01 * 1e-4);
+  SmallModel still(true);
+  still.backend.device->zero(still.gradients);
+  AdamWOptimizer of_still = still.optimizer(config);
+  update(of_still, still, 0.01);
+  const Tensor same = parameter_view(still.table.specs().back(), still.weights);
+  for (std::int64_t i = 0; i < same.size(); ++i) EXPECT_EQ(same.as<float>()[i], 0.5f);
+}
 
 TEST(AdamWOptimizer, DecaysMatricesAndEmbeddingsOnly) {
   SmallModel setup;

@@ -33,11 +33,12 @@ struct Case {
   std::vector<GradientBucket> buckets;
 };
 
-// Models from less than one block to 1.6 billion parameters; more ranks than blocks; buckets of any size.
+// Models from less than one block to 1.6 billion parameters, two of them with a scalar head; more ranks than blocks;
+// buckets of any size.
 void in_every_case(const std::function<void(const Case&)>& body) {
   for (const ModelConfig& m : {model(1, 8, 16, 4), model(3, 8, 50, 8), model(2, 64, 300, 32), model(6, 48, 257, 16),
                                model(12, 768, 50257, 1024), model(48, 1600, 50257, 1024)}) {
-    const ParameterTable table = ParameterTable::gpt2(m);
+    const ParameterTable table = ParameterTable::gpt2(m, m.width == 64 || m.width == 48);
     for (const std::int64_t ranks : {1, 2, 3, 4, 5, 7, 8, 64, 257}) {
       for (const std::int64_t bytes :
            {std::int64_t{0}, std::int64_t{1} << 14, std::int64_t{1} << 24, std::int64_t{1} << 40}) {
@@ -52,7 +53,7 @@ void in_every_case(const std::function<void(const Case&)>& body) {
 std::int64_t layer_of(const ParameterSpec& spec, std::int64_t layers) {
   const std::string head = "transformer.h.";
   if (spec.name.starts_with(head)) return std::stoll(spec.name.substr(head.size()));
-  return spec.name.starts_with("transformer.ln_f") ? layers : -1;
+  return spec.name.starts_with("transformer.ln_f") || spec.name == scalar_head_name ? layers : -1;
 }
 
 }  // namespace

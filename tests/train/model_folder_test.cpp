@@ -133,6 +133,72 @@ TEST(ModelFolder, AStoredHeadThatEqualsTheEmbeddingIsAcceptedAndAnotherRefused) 
             folder / "published: lm_head.weight differs from the embedding, and an untied head is not supported");
 }
 
+// A scalar head of `labels` rows.
+std::vector<float> add_scalar_head(Published& published, std::int64_t labels = 1) {
+  std::vector<float> weights;
+  for (std::int64_t i = 0; i < labels * small_model().width; ++i) weights.push_back(static_cast<float>(i) - 2.5f);
+  published.tensors().push_back({"score.weight", Tensor(weights.data(), DType::f32, {labels, small_model().width})});
+  return weights;
+}
+
+// What load_weights makes of the folder in an arena of `table` that was full of ones.
+std::vector<float> loaded(const std::string& folder, const ParameterTable& table) {
+  Backend backend = make_backend("cpu", cpu_options(1));
+  std::vector<float> values(static_cast<std::size_t>(table.stored_elements()), 1.0f);
+  load_weights(CheckpointFolder(posix_file_ops(), folder), folder, table, *backend.device,
+               Tensor(values.data(), DType::f32, {table.stored_elements()}));
+  return values;
+}
+
+TEST(ModelFolder, AStoredScalarHeadIsOpened) {
+  Folder folder;
+  Published published;
+  Backend backend = make_backend("cpu", cpu_options(1));
+  EXPECT_TRUE(open_model(posix_file_ops(), published.write(folder), backend, {}, {}).weights.score.empty());
+  const std::vector<float> weights = add_scalar_head(published);
+  published.expect_loads(folder);
+  const OpenModel model = open_model(posix_file_ops(), published.write(folder), backend, {}, {});
+  ASSERT_EQ(model.weights.score.shape_text(), "(8)");
+  EXPECT_EQ(std::memcmp(model.weights.score.data(), weights.data(), weights.size() * sizeof(float)), 0);
+}
+
+TEST(ModelFolder, AScalarHeadMayBeMissingFromTheFolderOrFromTheTable) {
+  Folder folder;
+  Published published;
+  const ParameterTable with = ParameterTable::gpt2(small_model(), true);
+  const auto score = static_cast<std::size_t>(with.specs().back().offset);
+  const std::vector<float> started = loaded(published.write(folder), with);
+  for (std::size_t i = score; i < score + 8; ++i) EXPECT_EQ(started[i], 0.0f);
+  const std::vector<float> without = loaded(published.write(folder), published.table());
+  const std::vector<float> weights = add_scalar_head(published);
+  EXPECT_EQ(loaded(published.write(folder), published.table()), without);
+  const std::vector<float> stored = loaded(published.write(folder), with);
+  EXPECT_TRUE(std::equal(weights.begin(), weights.end(), stored.begin() + static_cast<std::int64_t>(score)));
+}
+
+TEST(ModelFolder, AScalarHeadOfSeveralLabelsIsRefused) {
+  Folder folder;
+  Published published;
+  const std::vector<float> weights = add_scalar_head(published, 2);
+  EXPECT_EQ(published.refusal(folder), folder / "published: score.weight has shape (2, 8), expected (1, 8)");
+}
+
+TEST(ModelFolder, ARewardModelIsPublishedAsAClassifierOfOneLabel) {
+  const std::string config = published_config(small_model(), HeadConfig{}, 3, PublishedKind::reward_model);
+  EXPECT_NE(config.find("\"GPT2ForSequenceClassification\""), std::string::npos) << config;
+  EXPECT_NE(config.find("\"num_labels\": 1"), std::string::npos) << config;
+  EXPECT_EQ(config.find("GPT2LMHeadModel"), std::string::npos) << config;
+  EXPECT_EQ(parse_published_config(config, "config.json").model.width, 8);
+  Backend backend = make_backend("cpu", cpu_options(1));
+  const ParameterTable table = ParameterTable::gpt2(small_model(), true);
+  const Buffer storage = backend.device->allocate(4 * table.stored_elements());
+  std::vector<Buffer> staging;
+  const auto saved =
+      named_tensors(table, *backend.device, storage.tensor(0, DType::f32, {table.stored_elements()}), "", staging);
+  EXPECT_EQ(saved.back().name, "score.weight");
+  EXPECT_EQ(saved.back().tensor.shape_text(), "(1, 8)");
+}
+
 TEST(ModelFolder, StoredMaskBuffersAreIgnored) {
   Folder folder;
   Published published;

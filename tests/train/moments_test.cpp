@@ -33,7 +33,9 @@ struct RankMoments {
 
 class Moments : public ::testing::Test {
  protected:
-  Moments() : table_(ParameterTable::gpt2(model_of_blocks())), backend_(make_backend("cpu", cpu_options(1))) {
+  Moments() : table_(ParameterTable::gpt2(model_of_blocks())), backend_(make_backend("cpu", cpu_options(1))) { fill(); }
+  // Every number of `table_` has a value of its own.
+  void fill() {
     whole_ = owned_by(0, 1);
     for (const ParameterSpec& spec : table_.specs()) {
       for (std::int64_t i = spec.offset; i < spec.offset + spec.size(); ++i) {
@@ -136,6 +138,21 @@ TEST_F(Moments, SavedAtNLoadAtMBitForBitAndSavedAtNAgainGiveTheSameBytes) {
       std::vector<RankMoments> back;
       for (int rank = 0; rank < n; ++rank) back.push_back(load(moved, table_, rank, n));
       EXPECT_EQ(bytes_of_files(save(run / ("back" + std::to_string(m)), back)), bytes_of_files(saved));
+    }
+  }
+}
+
+TEST_F(Moments, OfAScalarHeadMoveBetweenRanksToo) {
+  table_ = ParameterTable::gpt2(model_of_blocks(), true);
+  fill();
+  const Folder run;
+  const std::string saved = save(run / "run", parts(3));
+  EXPECT_EQ(CheckpointFolder(posix_file_ops(), saved).optimizer().shapes().at("m/score.weight"),
+            (std::vector<std::int64_t>{1, 32}));
+  for (const int ranks : {1, 2, 4}) {
+    for (int rank = 0; rank < ranks; ++rank) {
+      EXPECT_EQ(load(saved, table_, rank, ranks).first, part(rank, ranks).first);
+      EXPECT_EQ(load(saved, table_, rank, ranks).second, part(rank, ranks).second);
     }
   }
 }
