@@ -105,10 +105,11 @@ std::string table(const Found& found) {
                         : inside                ? ""
                                                 : " *");
   }
-  text += "    said: the mean probability; share: of the events that came; *: said is outside of the interval\n";
-  text += fmt::format("  temperature {:.3f} fitted on {} tokens{}: {}\n", found.temperature, found.fit.tokens(),
-                      found.at_limit() ? " (at the limit of what is tried)" : "",
-                      found.temperature > 1 ? "the model is too sure" : "the model is not sure enough");
+  text += "    said: the mean probability; share: of the events that came\n";
+  text += "    *: what was said is outside of the interval\n";
+  text += fmt::format("  temperature {:.3f} fitted on {} tokens: the model is {}\n", found.temperature,
+                      found.fit.tokens(), found.temperature > 1 ? "too sure" : "not sure enough");
+  if (found.at_limit()) text += "    that is the limit of what is tried\n";
   text += fmt::format("    on the other {} tokens   loss     ece\n", found.before.tokens());
   text += fmt::format("      as it is            {:7.4f}  {:.4f}\n", found.before.loss(), found.before.ece());
   text += fmt::format("      logits / {:.3f}      {:7.4f}  {:.4f}\n", found.temperature, found.after.loss(),

@@ -25,9 +25,9 @@ struct Rate {
 };
 
 std::vector<Rate> rates(const NegationResult& result) {
-  return {{"acc_affirm", "\"true\" is likelier than \"false\" after \"affirm\"", result.affirm_right()},
-          {"acc_negate", "\"false\" is likelier than \"true\" after \"negate\"", result.negate_right()},
-          {"flip_rate", "the two prefer different endings", result.flips()}};
+  return {{"acc_affirm", "\"true\" likelier after \"affirm\"", result.affirm_right()},
+          {"acc_negate", "\"false\" likelier after \"negate\"", result.negate_right()},
+          {"flip_rate", "they prefer different endings", result.flips()}};
 }
 
 WordLoss all_but_not(const std::vector<WordLoss>& words) {

@@ -174,7 +174,7 @@ TrainPlan make_plan(const Config& config, std::int64_t ranks, std::int64_t memor
         RecordShape{config.records.max_length.value_or(config.model.context), pairs ? std::int64_t{2} : 1});
     plan.context = shape.context;
     plan.widest = shape.widest;
-    least = config.objective.kind == "kto" ? std::max<std::int64_t>(2, plan.widest) : plan.widest;
+    least = std::max<std::int64_t>({config.objective.kind == "kto" ? 2 : 1, plan.widest, shape.least});
     cut_records(config, plan);
   } else {
     cut_text(config, plan);

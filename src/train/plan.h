@@ -17,7 +17,8 @@ namespace nll {
 // What is known of records before they are cut into batches.
 struct RecordShape {
   std::int64_t context = 0;  // T of a micro-batch: the longest sequence
-  std::int64_t widest = 1;   // sequences of a record, at most
+  std::int64_t widest = 1;   // sequences of a record of the training data, at most
+  std::int64_t least = 1;    // sequences that a micro-batch must hold: of held-out records too, kto: 2
 };
 
 struct TrainPlan {

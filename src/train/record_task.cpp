@@ -79,18 +79,15 @@ void RecordTask::read_reference() {
     ReferenceKey key;
     key.weights = weights_hash;
     key.tokenizer = context_.inputs.data.tokenizer->hash();
-    key.dataset = dataset.fingerprint();
     key.max_length = config.records.max_length.value_or(config.model.context);
-    key.sequences = context_.plan.sequences;
-    key.context = context_.plan.context;
     key.numerics = reference_numerics(context_.plan.numerics, device.info(), config.head);
-    const ReferenceSums::Request request{.dataset = dataset,
-                                         .records = records,
-                                         .sequences = context_.plan.sequences,
-                                         .context = context_.plan.context,
-                                         .key = key,
-                                         .cache_folder = context_.inputs.cache_folder,
-                                         .name = name};
+    ReferenceSums::Request request(dataset);
+    request.records = records;
+    request.sequences = context_.plan.sequences;
+    request.context = context_.plan.context;
+    request.key = key;
+    request.cache_folder = context_.inputs.cache_folder;
+    request.name = name;
     std::optional<ReferenceSums> sums =
         ReferenceSums::open(request, scorer_, weights, context_.collective, context_.console, context_.stop_requested);
     if (!sums) throw AgreedError(Exit::stopped, "stopped while the reference model was read; no step was done");

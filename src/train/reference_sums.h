@@ -32,6 +32,7 @@ std::string reference_numerics(const Numerics& numerics, const DeviceInfo& devic
 class ReferenceSums {
  public:
   struct Request {
+    explicit Request(const RecordDataset& of) : dataset(of) {}
     const RecordDataset& dataset;
     std::int64_t records = 0;                    // of its first so many; 0: all
     std::int64_t sequences = 1, context = 1024;  // of a micro-batch: as in training

@@ -82,7 +82,8 @@ struct Preparation {
 
   std::optional<RecordShape> shape() const {
     if (!data.records) return std::nullopt;
-    return RecordShape{record_context(*data.records, config()), record_width(*data.records, config())};
+    return RecordShape{record_context(*data.records, config()), data.records->train->widest(),
+                       record_width(*data.records, config())};
   }
 
   void open() {

@@ -45,7 +45,7 @@ ObjectiveConfig config_of(double smoothing, double z_loss) {
 TEST(Language, TheCoefficientsAreTheDerivativesOfTheLoss) {
   Scores scores;
   const auto objective = make_objective(config_of(0.1, 0.01));
-  const StepTotals totals{.counts = {.tokens = 7}};
+  const StepTotals totals{.counts = {.tokens = 7}, .statistics = {}};
   const auto loss = [&] { return scores.weigh(*objective, totals).loss; };
   std::vector<double> coefficients(16, 99.0);
   scores.weigh(*objective, totals, coefficients);
@@ -70,7 +70,7 @@ TEST(Language, TheCoefficientsAreTheDerivativesOfTheLoss) {
 
 TEST(Language, SumsCountValidTokensOnly) {
   Scores scores;
-  const StepSums sums = scores.weigh(*make_objective(config_of(0, 0)), {.counts = {.tokens = 3}});
+  const StepSums sums = scores.weigh(*make_objective(config_of(0, 0)), {.counts = {.tokens = 3}, .statistics = {}});
   EXPECT_EQ(sums.tokens.tokens, 3);
   EXPECT_EQ(sums.tokens.correct, 2);
   EXPECT_DOUBLE_EQ(sums.tokens.nll, 5.75);

@@ -44,6 +44,21 @@ done
 [ "$(grep -c '"loop_rate"' one.json)" = 17 ] || fail "eval --generation has not 16 settings and the text itself"
 written > one.txt || fail "eval --generation"
 [ "$(awk '{ if (length($0) > 80 && NR > 1) print }' one.txt | wc -l)" = 0 ] || fail "a line of eval --generation is wider than 80 columns"
+"$NLL" eval run --against run/checkpoints/step_00000039 --text corpus.txt > one.txt 2> /dev/null || fail "eval --against"
+grep -q 'first - second' one.txt || fail "eval --against shows no difference"
+"$NLL" eval run --against run --json 2> /dev/null | grep -q '"equal": 1' || fail "a run differs from itself"
+"$NLL" eval run --calibration --one-in 2 > two.txt 2> /dev/null || fail "eval --calibration"
+grep -q '^  temperature' two.txt || fail "eval --calibration fits no temperature"
+echo '{"affirm": "The fox is", "negate": "The fox is not", "true": "old", "false": "quiet"}' > probe.jsonl
+"$NLL" eval run --probe probe.jsonl --text corpus.txt > three.txt 2> /dev/null || fail "eval --probe"
+grep -q '^  flip_rate' three.txt && grep -q '^    the ' three.txt || fail "eval --probe has no rates or words"
+for table in one two three; do
+  [ "$(awk '{ if (length($0) > 80 && NR > 1) print }' $table.txt | wc -l)" = 0 ] || { cat $table.txt; fail "a line of a table is wider than 80 columns"; }
+done
+echo '{"affirm": "The fox is", "negate": "The fox is not", "true": 1, "false": "quiet"}' >> probe.jsonl
+code=0; "$NLL" eval run --probe probe.jsonl 2> probe.log || code=$?
+[ $code -eq 4 ] || fail "a bad probe gave exit code $code"
+grep -q 'probe.jsonl:2: "true" is a number' probe.log || { cat probe.log; fail "a bad probe is not named"; }
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > one.txt 2> sample.log || fail "sample"
 "$NLL" sample run "The old" --max-tokens 24 --seed 3 > two.txt 2> /dev/null
 cmp one.txt two.txt || fail "the same seed gave another sample"

@@ -21,7 +21,7 @@ std::string drawn(const ScalingPlot& plot) {
   const TemporaryFolder folder;
   write_scaling_plot(plot, folder.path("law.svg"));
   const std::string svg = folder.read("law.svg");
-  EXPECT_EQ(page_problem(svg), "");
+  EXPECT_EQ(page_problem("<!DOCTYPE html>\n" + svg), "");
   EXPECT_EQ(svg.find("nan"), std::string::npos);
   EXPECT_EQ(svg.find("inf"), std::string::npos);
   return svg;

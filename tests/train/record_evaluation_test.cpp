@@ -29,7 +29,7 @@ struct RecordEvaluationTest : testing::Test, test::RecordRig {
     return made;
   }
   ReferenceSums sums_of(const RecordDataset& data, test::ScoringRig& rig, Collective& collective) const {
-    ReferenceSums::Request asked{.dataset = data};
+    ReferenceSums::Request asked(data);
     asked.sequences = test::rig_sequences;
     asked.context = test::rig_context;
     asked.cache_folder = folder / ("cache" + std::to_string(collective.world().size));

@@ -67,7 +67,7 @@ struct RecordSourceTest : testing::Test, test::RecordRig {
             .seed = 7};
   }
   ReferenceSums sums_of(const RecordDataset& data, test::ScoringRig& rig, Collective& collective) {
-    ReferenceSums::Request request{.dataset = data};
+    ReferenceSums::Request request(data);
     request.sequences = test::rig_sequences;
     request.context = test::rig_context;
     request.cache_folder = folder / "cache";

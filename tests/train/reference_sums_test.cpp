@@ -17,7 +17,7 @@ struct ReferenceSumsTest : testing::Test, test::RecordRig {
   Console console{false};
 
   ReferenceSums::Request request(const RecordDataset& dataset) const {
-    ReferenceSums::Request made{.dataset = dataset};
+    ReferenceSums::Request made(dataset);
     made.sequences = test::rig_sequences;
     made.context = test::rig_context;
     made.key.weights = "some";

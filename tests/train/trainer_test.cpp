@@ -191,7 +191,8 @@ TEST(Trainer, AllocatesExactlyItsPlanAndNothingInAStep) {
   Console console(false);
   Collective alone(one_rank(), *backend.device, *backend.ops, {});
   Trainer trainer(
-      config, plan, {}, open_train_data(config), backend, store, console, [] { return false; }, 0, alone);
+      config, plan, {}, TrainInputs{open_train_data(config), "", "", ""}, backend, store, console, [] { return false; },
+      0, alone);
   EXPECT_EQ(device.allocated, plan.bytes());
   const std::int64_t host = device.host;
   trainer.run(5);
