@@ -93,20 +93,20 @@ std::string table(const Found& found) {
   std::string text = fmt::format("{} on {}: {} of {} tokens, one in {}\n", found.model, found.data, found.sampled,
                                  found.targets, found.one_in);
   text += "  every probability of every token of the vocabulary, and how often it came\n";
-  text += "    probability          events     came     said    share  95 % interval\n";
+  text += "    probability         events    came     said    share  95 % interval\n";
   for (std::size_t b = 0; b < EventCalibration::bins; ++b) {
     const EventCalibration::Bin& bin = found.events.result()[b];
     if (bin.events == 0) continue;
     const auto [low, high] = interval(bin);
     const bool inside = low <= bin.probability() && bin.probability() <= high;
-    text += fmt::format("    {:>7} to {:<7.2g} {:>9} {:>8}  {:.1e}  {:.1e}  {:.1e} to {:.1e}{}\n", lower_edge(b),
+    text += fmt::format("    {:>7} to {:<7.2g}{:>9} {:>7}  {:.1e}  {:.1e}  {:.1e} to {:.1e}{}\n", lower_edge(b),
                         EventCalibration::upper(b), bin.events, bin.happened, bin.probability(), bin.rate(), low, high,
-                        bin.events < few_events ? " (few)"
+                        bin.events < few_events ? " ~"
                         : inside                ? ""
                                                 : " *");
   }
   text += "    said: the mean probability; share: of the events that came\n";
-  text += "    *: what was said is outside of the interval\n";
+  text += "    *: what was said is outside of the interval; ~: few events\n";
   text += fmt::format("  temperature {:.3f} fitted on {} tokens: the model is {}\n", found.temperature,
                       found.fit.tokens(), found.temperature > 1 ? "too sure" : "not sure enough");
   if (found.at_limit()) text += "    that is the limit of what is tried\n";

@@ -123,7 +123,7 @@ std::optional<Verdict> RecordTask::evaluate() {
     const auto tokens = static_cast<double>(sums->tokens.tokens);
     verdict.values.emplace_back("nll", sums->tokens.nll / tokens);
     verdict.values.emplace_back("perplexity", std::exp(sums->tokens.nll / tokens));
-    verdict.values.emplace_back("token_accuracy", static_cast<double>(sums->tokens.correct) / tokens);
+    verdict.values.emplace_back("mean_token_accuracy", static_cast<double>(sums->tokens.correct) / tokens);
     verdict.values.emplace_back("entropy", sums->tokens.entropy / tokens);
     verdict.values.emplace_back("scored_tokens", sums->tokens.tokens);
     if (config.objective.kind == "sft")

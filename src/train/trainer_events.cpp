@@ -36,7 +36,9 @@ void Trainer::report(const StepResult& result) {
     if (has_tokens) {
       event.values.emplace_back("nll", nll);
       event.values.emplace_back("perplexity", std::exp(nll));
-      event.values.emplace_back("accuracy", mean(static_cast<double>(sums.tokens.correct), sums.tokens.tokens));
+      // Of records "accuracy" is that of the objective.
+      event.values.emplace_back(config_.objective.of_records() ? "mean_token_accuracy" : "accuracy",
+                                mean(static_cast<double>(sums.tokens.correct), sums.tokens.tokens));
       event.values.emplace_back("entropy", mean(sums.tokens.entropy, sums.tokens.tokens));
     }
     event.values.emplace_back("learning_rate", outcome.learning_rate);
@@ -152,7 +154,8 @@ bool Trainer::save_due(std::int64_t step) const {
 
 bool Trainer::sample_due(std::int64_t step) const {
   const std::int64_t every = config_.sample.every_steps;
-  return generator_ && every > 0 && step % every == 0;
+  // A rollout has examples of its own.
+  return generator_ && every > 0 && step % every == 0 && !config_.objective.of_rollouts();
 }
 
 bool Trainer::something_due(std::int64_t step) const {

@@ -96,13 +96,22 @@ TEST(TrainLine, NamesEveryNumberOnce) {
             "step  250/2000  loss  3.1416  ppl   23.14  norm   0.87  lr 6.00e-04  12.3k tok/s   3m 05s left");
 }
 
+TEST(TrainLine, OfAnotherObjectiveHasItsMetricsInPlaceOfPerplexity) {
+  TrainLine line{1, 20, 0.6931, std::nullopt, 0.5, 1e-5, 950, std::nullopt, 3, std::nullopt, std::nullopt};
+  line.metrics = {{"accuracy", 0.75}, {"margin", -0.0625}};
+  EXPECT_EQ(train_line(line),
+            "step  1/20  loss  0.6931  accuracy  0.750  margin -0.062  norm   0.50  lr 1.00e-05    950 tok/s"
+            "     3.0s left");
+}
+
 TEST(TrainLine, NeverJumps) {
   const TrainLine first{1, 19073, 10.99, std::exp(10.99), 123.4, 8.6e-7, 950, 0.05, 200000, 10.9, 4.2};
   const std::size_t width = train_line(first).size();
   const double odd[] = {0, 1e-9, 0.5, 7.0, 99.999, 1234.5, 1e7, 1e22, infinity, -infinity, std::nan("")};
   for (const double value : odd) {
     TrainLine line = first;
-    line.loss = line.perplexity = line.gradient_norm = value;
+    line.loss = line.gradient_norm = value;
+    line.perplexity = value;
     line.validation_loss = value;
     line.bits_per_byte = value;
     line.eta_seconds = value;
