@@ -28,7 +28,7 @@ train() {
   shift 2
   ! grep -qs '"event": *"end"' "$folder/$name/metrics.jsonl" || return 0
   say "train $name"
-  for setting in "run.directory=$folder/$name" "$@"; do settings+=(--set "$setting"); done
+  for setting in "run.directory=$folder/$name" "records.cache=$folder/cache" "$@"; do settings+=(--set "$setting"); done
   "$nll" train "$config" "${settings[@]}" --resume auto > "$folder/$name.log" 2>&1 &
   pid=$!
   trap : INT  # a Ctrl-C reaches the program too
@@ -65,12 +65,14 @@ planned() {  # NAME: what nll plan says of its config
   "$nll" plan "$folder/$1/config.json" | awk '$1 == "together" { printf "%.0f", $2 / 1e6; exit }'
 }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b + 0 > 0) printf "%.2f", a / b; else printf "-" }'; }
-# NAME MODEL CONFIG KEY=VALUE...: a step that changes nothing, for what is measured of MODEL at its end.
+# NAME MODEL CONFIG FILE KEY=VALUE...: a step that changes nothing, for what is measured of MODEL at its end on the
+# held-out records of FILE. They are its training data too: a reference must look at all of these first.
 probe() {
-  local name=$1 model=$2 config=$3
-  shift 3
-  train "$name" "$config" "run.initial_weights=$model" optimizer.learning_rate=0 schedule.warmup_steps=0 \
-    schedule.kind=constant schedule.steps=1 evaluation.records=100000 "$@"
+  local name=$1 model=$2 config=$3 held_out=$records/$4_held_out.jsonl
+  shift 4
+  train "$name" "$config" "data.train=$held_out" "data.validation=$held_out" "run.initial_weights=$model" \
+    optimizer.learning_rate=0 schedule.kind=constant schedule.warmup_steps=0 schedule.steps=1 \
+    evaluation.records=100000 "$@"
 }
 
 # ---- the base model, the records, and a model that knows how the answer to a sum looks
@@ -99,7 +101,6 @@ describe() {
     *) echo "bench_objectives: nothing is known of $1" >&2; exit 2 ;;
   esac
 }
-data_of() { echo "data.train=$records/$1.jsonl data.validation=$records/$1_held_out.jsonl"; }
 # FILE: its records with every completion of its own, as supervised fine-tuning reads them.
 supervised() {
   case $1 in
@@ -112,15 +113,15 @@ supervised() {
 
 for objective in "${objectives[@]}"; do
   describe "$objective"
-  read -ra data <<< "$(data_of "$file")"
+  data=("data.train=$records/$file.jsonl" "data.validation=$records/${file}_held_out.jsonl")
   config=configs/$objective.json
-  probe "$objective-before" "$start" "$config" "${data[@]}"
+  probe "$objective-before" "$start" "$config" "$file"
   train "$objective" "$config" "run.initial_weights=$start" "${data[@]}"
-  probe "$objective-after" "$folder/$objective" "$config" "${data[@]}" "objective.reference=$start"
+  probe "$objective-after" "$folder/$objective" "$config" "$file" "objective.reference=$start"
 
   # The same sequences a step, supervised.
   supervised "$file"
-  per_step=$("$nll" config "$folder/$objective/config.json" 2> /dev/null | awk -F'[:,]' '/"per_step"/ { print $2 + 0 }')
+  per_step=$(grep -oE '"per_step": *[0-9]+' "$folder/$objective/config.json" | grep -oE '[0-9]+')
   case $objective in
     dpo | orpo | reward) per_step=$((per_step * 2)) ;;
     contrastive) per_step=$((per_step * 4)) ;;
@@ -130,10 +131,10 @@ for objective in "${objectives[@]}"; do
     data.validation= "records.per_step=$per_step" schedule.warmup_steps=0 schedule.steps=15 evaluation.every_steps=0
 done
 # One measure for all that learn from preferences: is the chosen completion the more likely one?
-readonly likelier=(configs/orpo.json "data.train=$records/preference.jsonl" "data.validation=$records/preference_held_out.jsonl")
-probe base-order "$folder/base" "${likelier[@]}" objective.kind=cpo
+probe base-order "$folder/base" configs/orpo.json preference objective.kind=cpo
 for objective in sft dpo kto orpo contrastive; do
-  [[ ! -d $folder/$objective ]] || probe "$objective-order" "$folder/$objective" "${likelier[@]}" objective.kind=cpo
+  [[ ! -d $folder/$objective ]] || \
+    probe "$objective-order" "$folder/$objective" configs/orpo.json preference objective.kind=cpo
 done
 
 # ---- tables

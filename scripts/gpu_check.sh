@@ -230,6 +230,31 @@ evaluation() {
       exit !(loss[1] > 0 && loss[2] > 0 && d <= 3e-5)
     }'
 }
+# Objectives on records of the model of curve_fp32: pairs that are compared with a reference, unpaired records that are scored
+# as a whole step, a scalar head. What is sampled may go other ways on another device, so of that only that it is learned.
+objectives() {
+  once cpu cpu fp32
+  awk 'BEGIN { for (i = 0; i < 64; ++i) printf "{\"prompt\": \"%d. The old fox\", \"chosen\": \" sees the stone\", \"rejected\": \" the sees %s\"}\n", i, i % 3 ? "river" : "fox by the quiet river" }' > pairs.jsonl
+  local kind where options
+  for kind in dpo kto reward; do
+    for where in cpu gpu; do
+      options=(--set "run.initial_weights=cpu" --set "data.train=pairs.jsonl" --set "objective.kind=$kind" --set model.dropout=0
+        --set records.per_step=16 --set batch.sequences=8 --set schedule.steps=12 --set optimizer.learning_rate=1e-3)
+      train "${kind}_$where" "$([[ $where == cpu ]] && echo cpu || echo "$device")" fp32 "${options[@]}"
+    done
+    # A loss of at most 0.7 and sums of some 20 log-probabilities.
+    same_curve "${kind}_cpu" "${kind}_gpu" 3e-5 3e-4
+  done
+  train grpo "$device" "${half[0]}" --set run.initial_weights=cpu --set data.train=pairs.jsonl --set objective.kind=grpo \
+    --set model.dropout=0 --set rollout.prompts=16 --set rollout.max_tokens=12 --set 'reward.rules=regex' \
+    --set 'reward.pattern=river' --set schedule.steps=30 --set optimizer.learning_rate=1e-3
+  grep '"event": *"train"' grpo/metrics.jsonl | sed -E 's/.*"reward": ?([0-9.e-]+).*/\1/' | awk '
+    { if (NR <= 5) first += $1 / 5; last[NR % 5] = $1 } END {
+      for (i in last) end += last[i] / 5
+      printf "dpo, kto and reward have the CPU'"'"'s losses; grpo: reward %.3f, then %.3f\n", first, end
+      exit !(NR == 30 && end > first)
+    }'
+}
 # ---- ranks
 
 # both FOLDER PRECISION OPTION...: a run of two processes on one device, that torchrun's variables hold together. With
@@ -310,7 +335,7 @@ sanitizer() {  # tool
   command -v compute-sanitizer > /dev/null || skip "no compute-sanitizer on this machine"
   [[ -x $tests ]] && ! $rehearse || skip "needs test_cuda on a GPU"
   # The families that have kernels of their own.
-  local filter='*Embedding*:*Norm*:*CrossEntropy*:*Attention*:*AdamW*:*Dropout*:*Sort*:-Cudnn*'
+  local filter='*Embedding*:*Norm*:*CrossEntropy*:*Attention*:*AdamW*:*Dropout*:*Sort*:*ChosenRows*:*ScalarHead*:-Cudnn*'
   timed compute-sanitizer --tool "$1" --error-exitcode 9 "$tests" --gtest_brief=1 "--gtest_filter=$filter" || {
     local code=$?
     [[ $code -eq 124 ]] && ! grep -q 'ERROR SUMMARY: [1-9]' "$out/$1.log" && skip "nothing found in $limit s, not all tests ran"
@@ -355,6 +380,7 @@ part graphs 30 graphs
 part resume 30 resume
 part move_cpu_gpu_cpu 30 move
 part evaluation 40 evaluation
+part objectives 60 objectives
 part nccl 60 nccl
 part nccl_one_rank 40 nccl_one_rank
 part ranks_fp32 40 ranks_fp32

@@ -23,7 +23,7 @@ compare_with_golden() {
         message=$(bash -o pipefail -c "${line#'$ '}" 2>&1 > /dev/null < /dev/null) || code=$?
         after=$(snapshot)
         printf '%s\nexit %d\n' "$line" "$code" >> "$produced"
-        [ -z "$message" ] || printf '%s\n' "$message" | sed -E "s|$WORK|WORK|g; s|$NLL|nll|g; s/^[0-9]{4}-[0-9-]+ [0-9:]+  //; s/[0-9]+\.[0-9]+ (GB|MB) (are available|free)/N \2/" >> "$produced"
+        [ -z "$message" ] || printf '%s\n' "$message" | sed -E "s|$WORK|WORK|g; s|$NLL|nll|g; s/^[0-9]{4}-[0-9-]+ [0-9:]+  //; s/-[0-9a-f]{16}\.cache/-KEY.cache/; s/[0-9]+\.[0-9]+ (GB|MB) (are available|free)/N \2/" >> "$produced"
         cases=$((cases + 1))
         if [ "$before" != "$after" ]; then
           changed=$((changed + 1))
