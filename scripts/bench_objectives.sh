@@ -52,12 +52,14 @@ metric() {
   grep '"event": *"validation"' "$folder/$1/metrics.jsonl" | tail -n 1 | grep -oE "\"$2\": *[-+0-9.e]+" |
     sed 's/.*: *//' | awk '{ v = $1 } END { if (NR) printf "%.3f", v; else printf "-" }'
 }
-# NAME: median seconds of its steps, the first three left out; tokens and tokens per second are those of the step.
+# NAME...: median seconds of their steps, the first three of each left out; tokens and tokens per second are those of the
+# step.
 step_seconds() {
-  grep '"event": *"train"' "$folder/$1/metrics.jsonl" |
-    sed -E 's/.*"tokens": *([0-9]+).*"tokens_per_second": *([-+0-9.e]+).*/\1 \2/' |
-    awk 'NR > 1 { if ($2 > 0) print ($1 - last) / $2 } { last = $1 }' | tail -n +3 | sort -g |
-    awk '{ v[NR] = $1 } END { printf "%.3f", v[int((NR + 1) / 2)] }'
+  for name in "$@"; do
+    grep '"event": *"train"' "$folder/$name/metrics.jsonl" |
+      sed -E 's/.*"tokens": *([0-9]+).*"tokens_per_second": *([-+0-9.e]+).*/\1 \2/' |
+      awk 'NR > 3 && $2 > 0 { print ($1 - last) / $2 } { last = $1 }'
+  done | sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", v[int((NR + 1) / 2)] }'
 }
 steps() { grep '"event": *"train"' "$folder/$1/metrics.jsonl" | tail -n 1 | sed -E 's/.*"step": *([0-9]+).*/\1/'; }
 megabytes() { awk '{ printf "%.0f", $1 / 1e6 }' "$folder/$1.bytes"; }
@@ -127,8 +129,13 @@ for objective in "${objectives[@]}"; do
     contrastive) per_step=$((per_step * 4)) ;;
     ppo | grpo) per_step=128 ;;
   esac
-  train "$objective-sft" configs/sft.json "run.initial_weights=$start" "data.train=$folder/${file}_supervised.jsonl" \
-    data.validation= "records.per_step=$per_step" schedule.warmup_steps=0 schedule.steps=15 evaluation.every_steps=0
+  # By turns: other programs slow both down alike.
+  short=("run.initial_weights=$start" schedule.warmup_steps=0 schedule.steps=12 evaluation.every_steps=0)
+  for round in 1 2 3; do
+    train "$objective-own$round" "$config" "${data[@]}" "${short[@]}"
+    train "$objective-sft$round" configs/sft.json "data.train=$folder/${file}_supervised.jsonl" data.validation= \
+      "records.per_step=$per_step" "${short[@]}"
+  done
 done
 # One measure for all that learn from preferences: is the chosen completion the more likely one?
 probe base-order "$folder/base" configs/orpo.json preference objective.kind=cpo
@@ -153,8 +160,8 @@ echo
 echo "| objective | seconds a step | SFT on the same tokens | ratio | peak memory, MB | SFT | ratio | nll plan, MB |"
 echo "|---|---|---|---|---|---|---|---|"
 for objective in "${objectives[@]}"; do
-  own=$(step_seconds "$objective") plain=$(step_seconds "$objective-sft")
-  own_memory=$(megabytes "$objective") plain_memory=$(megabytes "$objective-sft")
+  own=$(step_seconds "$objective"-own{1,2,3}) plain=$(step_seconds "$objective"-sft{1,2,3})
+  own_memory=$(megabytes "$objective-own1") plain_memory=$(megabytes "$objective-sft1")
   echo "| \`$objective\` | $own | $plain | $(ratio "$own" "$plain") | $own_memory | $plain_memory |" \
-    "$(ratio "$own_memory" "$plain_memory") | $(planned "$objective") |"
+    "$(ratio "$own_memory" "$plain_memory") | $(planned "$objective-own1") |"
 done

@@ -84,11 +84,11 @@ struct Estimate {
 Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target, const ScalingOptions& options) {
   Estimate result;
   const auto bound = [&](Bound which) {
-    return speed_of_light(config.model, config.model.context, plan.sequences, plan.micro_batches, target.rates, which);
+    return speed_of_light(config.model, plan.context, plan.sequences, plan.micro_batches, target.rates, which);
   };
   result.limit = bound(Bound::limit);
   result.practical = bound(Bound::practical);
-  result.tokens_per_step = static_cast<double>(config.batch.tokens_per_step);
+  result.tokens_per_step = static_cast<double>(plan.positions_per_step());
   result.flops_per_step = plan.flops_per_token * result.tokens_per_step / static_cast<double>(plan.ranks);
   result.floor = result.flops_per_step / target.rates.matmul;
   if (plan.ranks == 1) return result;
@@ -101,10 +101,10 @@ Estimate estimate(const Config& config, const TrainPlan& plan, const Target& tar
   return result;
 }
 
-std::string json_text(const Config& config, const TrainPlan& plan, const Target& target, const Estimate& time) {
+std::string json_text(const TrainPlan& plan, const Target& target, const Estimate& time) {
   nlohmann::ordered_json out{{"parameters", plan.parameters},
                              {"flops_per_token", plan.flops_per_token},
-                             {"tokens_per_step", config.batch.tokens_per_step},
+                             {"tokens_per_step", plan.positions_per_step()},
                              {"ranks", plan.ranks},
                              {"sequences", plan.sequences},
                              {"micro_batches", plan.micro_batches},
@@ -174,7 +174,7 @@ Exit plan(const PlanOptions& options, Console& console) {
   const TrainPlan plan = make_plan(config, options.ranks, target.device.available_memory_bytes, target.numerics);
   const Estimate time = estimate(config, plan, target, options.scaling);
   if (options.json) {
-    print(json_text(config, plan, target, time));
+    print(json_text(plan, target, time));
     return Exit::done;
   }
   const double steps = static_cast<double>(config.schedule.steps);
@@ -184,8 +184,10 @@ Exit plan(const PlanOptions& options, Console& console) {
       options.config, plan.parameters, human_count(static_cast<double>(plan.parameters)), plan.flops_per_token);
   text += fmt::format(
       "  batch                   {:>16}   tokens a step: {} rank{} x {} micro-batch{} x {} sequence{} x {} tokens\n",
-      config.batch.tokens_per_step, plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches,
-      plan.micro_batches == 1 ? "" : "es", plan.sequences, plan.sequences == 1 ? "" : "s", config.model.context);
+      plan.positions_per_step(), plan.ranks, plan.ranks == 1 ? "" : "s", plan.micro_batches,
+      plan.micro_batches == 1 ? "" : "es", plan.sequences, plan.sequences == 1 ? "" : "s", plan.context);
+  if (config.objective.of_records())
+    text += "                                             as long as records may be; a run takes the longest it has\n";
   text += fmt::format("memory of one rank ({})\n", upper(precision_name(plan.numerics.compute)));
   for (const ArenaPlan& arena : plan.arenas)
     text += fmt::format("  {:<23} {:>16}   {}\n", arena.name(), arena.bytes(), human_bytes(arena.bytes()));
@@ -200,6 +202,8 @@ Exit plan(const PlanOptions& options, Console& console) {
       "{} steps, {} tokens\n",
       target.source, human_seconds(time.floor), human_seconds(time.floor * steps), config.schedule.steps,
       human_count(time.tokens_per_step * steps));
+  if (config.objective.of_rollouts())
+    text += "                                             of training alone: texts are sampled on top of that\n";
   text += stages_text(target, time);
   if (time.ranks) text += scaling_text(plan, *time.ranks);
   print(text);

@@ -59,7 +59,7 @@ ScalingEstimate estimate_scaling(const TrainPlan& plan, const Config& config, co
   request.wire_bytes = config.dist.wire == "bf16" ? 2 : 4;
   request.sharded = plan.sharded;
   request.micro_batches = plan.micro_batches;
-  const double tokens = static_cast<double>(config.batch.tokens_per_step);
+  const double tokens = static_cast<double>(plan.positions_per_step());
   const double flops = plan.flops_per_token * tokens / static_cast<double>(plan.ranks);
   double passes = 0;
   if (options.mfu) {

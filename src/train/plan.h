@@ -36,6 +36,8 @@ struct TrainPlan {
   bool sharded = true;                  // each rank keeps its parts of the moments
   std::vector<ArenaPlan> arenas;        // in the order they are allocated, of the rank that owns most
   std::int64_t bytes() const;
+  // Positions that a step computes on all ranks: of text its tokens, of records with their padding.
+  std::int64_t positions_per_step() const { return ranks * micro_batches * sequences * context; }
   // What `rank` keeps the moments of.
   std::vector<OwnedSpan> owned(std::int64_t rank) const;
 };

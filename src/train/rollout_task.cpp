@@ -29,8 +29,8 @@ class RolloutTask final : public Task {
         rewards_(context.config.reward,
                  reward_model_ ? RewardFunction([this](auto requests) { return (*reward_model_)(requests); })
                                : RewardFunction()),
-        source_({context.config, *context.inputs.data.records->train, *context.inputs.data.tokenizer, generator_, scorer_,
-                 [this]() -> const GptTensors& { return context_.step.weights(); },
+        source_({context.config, *context.inputs.data.records->train, *context.inputs.data.tokenizer, generator_,
+                 scorer_, [this]() -> const GptTensors& { return context_.step.weights(); },
                  reference_ ? &reference_->weights() : nullptr, rewards_, context.step.objective().needs(),
                  context.collective, context.stop_requested, context.plan.sequences, context.plan.context}) {}
 

@@ -49,11 +49,12 @@ std::optional<Verdict> TextTask::evaluate() {
   Job job(context_.console, "validating", "tokens");
   bool go_on = true;
   // Each rank scores its part; their sums are added in the order of ranks.
-  const Score own = score_windows(gpt_, context_.step.head(), *context_.backend.device, context_.step.weights(),
-                                  windows, context_.inputs.data.lengths, inputs_, [&](std::int64_t done, std::int64_t total) {
-                                    job.update(done, total);
-                                    return go_on = !context_.stop_requested();
-                                  });
+  const Score own =
+      score_windows(gpt_, context_.step.head(), *context_.backend.device, context_.step.weights(), windows,
+                    context_.inputs.data.lengths, inputs_, [&](std::int64_t done, std::int64_t total) {
+                      job.update(done, total);
+                      return go_on = !context_.stop_requested();
+                    });
   job.finish();
   if (!all_go_on(context_.collective, go_on || own.tokens() == windows.targets())) return std::nullopt;
   const Score all = all_ranks(own);

@@ -25,9 +25,9 @@ std::pair<std::string, std::int64_t> counted(const char* name, const TokenDatase
 
 }  // namespace
 
-Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainInputs inputs, Backend& backend,
-                 CheckpointStore& store, Console& console, std::function<bool()> stop_requested, double probe_seconds,
-                 Collective& collective)
+Trainer::Trainer(const Config& config, const TrainPlan& plan, const TrainStart& start, TrainInputs inputs,
+                 Backend& backend, CheckpointStore& store, Console& console, std::function<bool()> stop_requested,
+                 double probe_seconds, Collective& collective)
     : config_(config),
       plan_(plan),
       state_(start.state),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What belongs in one place is found in no other.   belongings.sh ROOT
 #   assembly        only in kernels/cuda/ptx.cuh
-#   environment     read only by src/main.cpp, the one that sees argv too
+#   environment     read only by src/main.cpp, the one that sees argv too; handed on to a program that is started
 #   printing        only in src/cli, src/report and src/main.cpp
 #   ending          nothing below src/main.cpp ends the process, but for the watchdog of src/dist/nccl.cpp
 set -euo pipefail
@@ -26,6 +26,8 @@ FNR == 1 { files++ }
   if (line ~ word "(asm|__asm|__asm__)" word && FILENAME != "kernels/cuda/ptx.cuh")
     fault("assembly belongs in kernels/cuda/ptx.cuh")
   if (FILENAME != "src/main.cpp") {
+    # Not this: the program of reward.command has the environment of its parent.
+    if (FILENAME == "src/rewards/child_process.cpp") sub(/arguments[.]data\(\), environ\);/, " ", line)
     if (line ~ word "(getenv|secure_getenv|setenv|putenv|environ)" word) fault("the environment is read by src/main.cpp only")
     if (line ~ word "argv" word) fault("the command line is read by src/main.cpp only")
     # Not these: the abort of a transport and of what carries on its call, and the watchdog of NCCL, which has no other way.

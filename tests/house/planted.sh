@@ -45,6 +45,7 @@ expect tests/house/format.sh src/model/a.cpp 'int  a;\n' 'src/model/a.cpp:1: not
 belongings=tests/house/belongings.sh
 expect $belongings src/model/a.cpp 'void f() { asm("nop"); }\n' 'src/model/a.cpp:1: assembly belongs'
 expect $belongings kernels/cpu/a.cpp 'const char* a = getenv("A");\n' 'kernels/cpu/a.cpp:1: the environment'
+expect $belongings src/rewards/child_process.cpp 'char** f() { return environ; }\n' 'src/rewards/child_process.cpp:1: the environment'
 expect $belongings src/cli/a.cpp '\nint f(char** argv);\n' 'src/cli/a.cpp:2: the command line'
 expect $belongings src/train/a.cpp 'void f() { std::exit(1); }\n' 'src/train/a.cpp:1: nothing below src/main.cpp ends'
 expect $belongings src/train/a.cpp 'void f() { transport->abort(Exit::usage), std::abort(); }\n' 'src/train/a.cpp:1: nothing below'
