@@ -18,14 +18,20 @@ struct Measure {
   bool noisy = true;  // false: what is set and not measured is shown as it is
 };
 
-constexpr std::array<Measure, 18> measures = {{
+constexpr std::array<Measure, 23> measures = {{
     {"nll", "loss", "Loss", "nats per token", false, false, false},
     {"", "bits_per_byte", "Bits per byte", "bits", false, false, false},
     {"perplexity", "perplexity", "Perplexity", "e to the loss", true, false, false},
     {"accuracy", "accuracy", "Accuracy", "share of tokens", false, true, false},
     {"", "ece", "Calibration error (ECE, 15 bins)", "confidence - accuracy", false, true, false},
+    {"reward", "reward", "Reward", "of a completion", false, false, false},
+    {"rewards/accuracies", "rewards/accuracies", "Preferences in the right order", "share of pairs", false, true,
+     false},
+    {"rewards/margins", "rewards/margins", "Margin", "reward of chosen less rejected", false, false, false},
+    {"kl", "kl", "Divergence from the reference", "nats", false, false, false},
+    {"mean_token_accuracy", "mean_token_accuracy", "Accuracy of tokens", "share of tokens", false, true, false},
     {"entropy", "entropy", "Entropy of the predictions", "nats", false, false, false},
-    {"loss", "", "Objective", "nats per token", false, false, false},
+    {"loss", "", "Objective", "what is minimised", false, false, false},
     {"learning_rate", "", "Learning rate", "learning rate", false, true, false, false},
     {"gradient_norm", "", "Gradient norm", "before clipping", false, true, false},
     {"tokens_per_second", "", "Throughput", "tokens per second", false, true, false},
@@ -47,6 +53,13 @@ double last_finite(const Curve& curve) {
     if (std::isfinite(point->value)) return point->value;
   }
   return std::numeric_limits<double>::quiet_NaN();
+}
+
+// What a run that learns from records calls the loss of its tokens and what it minimises, on data that was held out.
+std::string validation_name(const RunRecord& run, const Measure& measure) {
+  if (learns_from_records(run) && std::string_view(measure.title) == "Loss") return "nll";
+  if (learns_from_records(run) && std::string_view(measure.title) == "Objective") return "loss";
+  return measure.validation;
 }
 
 bool has_finite(const Curve& curve) { return std::isfinite(last_finite(curve)); }
@@ -122,7 +135,9 @@ class ChartMaker {
       add_training(chart, run, curve, measure.noisy);
     }
     for (std::size_t run = 0; run < runs_.size(); ++run) {
-      if (*measure.validation != 0) add_validation(chart, run, curve_of(runs_[run], "validation", measure.validation));
+      const std::string name = validation_name(runs_[run], measure);
+      if (!name.empty()) add_validation(chart, run, curve_of(runs_[run], "validation", name));
+      known_.insert(name);
     }
     known_.insert(measure.validation);
     if (needed) add(std::move(chart));
@@ -152,9 +167,11 @@ class ChartMaker {
       chart.title = name;
       chart.unit = name;
       chart.place = ReportChart::Place::folded;
-      for (std::size_t run = 0; run < runs_.size(); ++run) {
+      // Objectives measure the same of a step.
+      for (std::size_t run = 0; run < runs_.size(); ++run)
+        add_training(chart, run, curve_of(runs_[run], "train", name), true);
+      for (std::size_t run = 0; run < runs_.size(); ++run)
         add_validation(chart, run, curve_of(runs_[run], "validation", name));
-      }
       add(std::move(chart));
     }
   }

@@ -12,12 +12,6 @@
 namespace nll {
 namespace {
 
-const Event* last_event(const RunRecord& run, std::string_view name) {
-  const auto found =
-      std::find_if(run.events.rbegin(), run.events.rend(), [&](const Event& event) { return event.event == name; });
-  return found == run.events.rend() ? nullptr : &*found;
-}
-
 std::int64_t last_step(const RunRecord& run) {
   std::int64_t step = 0;
   for (const Event& event : run.events) step = std::max(step, event.step);
@@ -62,7 +56,10 @@ std::vector<SummaryRow> summary_rows(const RunRecord& run) {
   };
   if (const Event* validation = last_event(run, "validation")) {
     const std::string at = fmt::format("at step {}", validation->step);
-    add("validation loss", validation->number("loss"), "{:.4f}", "nats per token, " + at);
+    add("validation loss", validation->number("loss"), "{:.4f}",
+        (learns_from_records(run) ? "" : "nats per token, ") + at);
+    add("held-out reward", validation->number("reward"), "{:.4f}", at);
+    add("preferences in the right order", 100 * validation->number("rewards/accuracies"), "{:.1f} %", at);
     Curve losses = curve_of(run, "validation", "loss");
     std::erase_if(losses, [](const Point& point) { return !std::isfinite(point.value); });
     const auto best = std::min_element(losses.begin(), losses.end(),
@@ -76,8 +73,8 @@ std::vector<SummaryRow> summary_rows(const RunRecord& run) {
   }
   if (const Event* train = last_event(run, "train")) {
     const double nll = train->number("nll");
-    add("training loss", std::isfinite(nll) ? nll : train->number("loss"), "{:.4f}",
-        fmt::format("at step {}", train->step));
+    const bool language = std::isfinite(nll) && !std::isfinite(train->number("mean_token_accuracy"));
+    add("training loss", language ? nll : train->number("loss"), "{:.4f}", fmt::format("at step {}", train->step));
     rows.push_back(
         {"training tokens", human_count(static_cast<double>(train->tokens)), fmt::format("in {} steps", train->step)});
     const RunClock clock = clock_of(run, 2);

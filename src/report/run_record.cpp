@@ -1,6 +1,7 @@
 #include "src/report/run_record.h"
 
 #include <fmt/format.h>
+#include <cmath>
 
 #include <algorithm>
 #include <filesystem>
@@ -32,6 +33,17 @@ std::string last_part(const std::string& folder) {
 }
 
 }  // namespace
+
+const Event* last_event(const RunRecord& run, std::string_view name) {
+  const auto found =
+      std::find_if(run.events.rbegin(), run.events.rend(), [&](const Event& event) { return event.event == name; });
+  return found == run.events.rend() ? nullptr : &*found;
+}
+
+bool learns_from_records(const RunRecord& run) {
+  const Event* start = last_event(run, "start");
+  return start != nullptr && std::isfinite(start->number("training_records"));
+}
 
 std::vector<Event> read_story(const std::string& path, const std::function<void(const std::string&)>& warn) {
   const std::string content = read_file(path);

@@ -19,6 +19,11 @@ struct RunRecord {
   ConfigKeys config;  // empty: the folder has no config.json
 };
 
+// The last event of that name; null: there is none.
+const Event* last_event(const RunRecord& run, std::string_view name);
+// Whether the run's data are records: its loss is then that of its objective.
+bool learns_from_records(const RunRecord& run);
+
 // The events of a metrics.jsonl as one line: what a resume took back is left out, also in a file that keeps it. A line
 // that is no event is left out with a warning that names file and line.
 std::vector<Event> read_story(const std::string& path, const std::function<void(const std::string&)>& warn);

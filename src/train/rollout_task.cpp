@@ -46,7 +46,6 @@ class RolloutTask final : public Task {
     Verdict verdict;
     const double reward = metrics->value("reward").value_or(std::nan(""));
     verdict.loss = -reward;
-    verdict.values.emplace_back("loss", verdict.loss);
     for (const Metric& metric : metrics->all()) {
       if (const auto value = metric.value()) verdict.values.emplace_back(metric.name(), *value);
     }

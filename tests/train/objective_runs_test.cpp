@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <numbers>
@@ -51,12 +52,16 @@ TEST_P(ObjectiveRuns, StoppedInTheMiddleAndResumedEqualsNeverStopped) {
 
 TEST_P(ObjectiveRuns, TwoRanksTrainWhatOneTrains) {
   Config one = config();
+  one.schedule.steps = 4;  // all of a rollout
+  one.evaluation.every_steps = 0;
   // KTO's baseline pairs the records of a micro-batch: these are to be the same ones.
   if (GetParam() == "kto") one.batch.sequences = 3;
   const Config two = in(one, folder_ / "two");
   expect_done(run(one));
   for (const RunResult& result : run_ranks(two, 2)) expect_done(result);
   expect_near(numbers(two, "train", "loss"), numbers(one, "train", "loss"), 1e-5, "loss of step");
+  // Of rollouts the loss is near 0, so the gradient says more.
+  expect_near(numbers(two, "train", "gradient_norm"), numbers(one, "train", "gradient_norm"), 1e-4, "gradient of step");
   expect_near(numbers(two, "validation", "loss"), numbers(one, "validation", "loss"), 1e-5, "held-out loss");
 }
 
@@ -109,20 +114,25 @@ TEST_P(StoppedRuns, GoOnToTheSameEndWhereverTheyWereStopped) {
   whole.batch.sequences = 4;
   whole.rollout.max_tokens = 24;  // ranks, and a lone one too, look around every 16 tokens
   expect_done(run(whole));
+  const std::int64_t stride = whole.objective.of_rollouts() ? 13 : 5;
   int stops = 0;
-  bool nothing_begun = false;
-  for (std::int64_t after = 0;; after += 3) {
+  bool nothing_begun = false, in_reference = false, in_validation = false;
+  for (std::int64_t after = 0;; after += stride) {
     const Config parts = in(whole, folder / fmt::format("stopped_{}", after));
     const RunResult first = run(parts, ResumePolicy::automatic, 0, after);
     if (first.exit == Exit::done) break;
     ASSERT_EQ(first.exit, Exit::stopped) << "after " << after << " questions: " << first.error;
     nothing_begun |= !std::filesystem::exists(parts.run.directory);
-    expect_done(run(parts, ResumePolicy::automatic));
+    in_reference |= first.error.find("while the reference model was read") != std::string::npos;
+    // The checkpoint of the step is there, and what was to follow it is not.
+    in_validation |= std::filesystem::exists(checkpoint_of(parts, 2)) && events(parts, "validation").empty();
     expect_same_end(whole, parts, fmt::format("stopped after {} questions", after));
     ++stops;
   }
   EXPECT_GE(stops, 4);
   EXPECT_TRUE(nothing_begun);
+  EXPECT_TRUE(in_validation);
+  EXPECT_EQ(in_reference, !whole.objective.of_rollouts());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, StoppedRuns, ::testing::Values("dpo", "kto", "ppo", "grpo"),
