@@ -45,7 +45,7 @@ class RecordTask final : public Task {
 
   StepSource& source() override { return *source_; }
   bool can_evaluate() const override { return context_.inputs.data.records->validation != nullptr; }
-  std::optional<Verdict> evaluate() override;
+  std::optional<HeldOutResult> evaluate() override;
   std::vector<std::pair<std::string, std::string>> shown() const override {
     return telling_metrics(context_.config.objective.kind);
   }
@@ -98,7 +98,7 @@ void RecordTask::read_reference() {
     of_validation_ = sums_of(*context_.inputs.data.records->validation, config.evaluation.records, "held-out records");
 }
 
-std::optional<Verdict> RecordTask::evaluate() {
+std::optional<HeldOutResult> RecordTask::evaluate() {
   const Config& config = context_.config;
   Job job(context_.console, "validating", "records");
   const RecordEvaluation request{
@@ -115,7 +115,7 @@ std::optional<Verdict> RecordTask::evaluate() {
                        [&](std::int64_t done, std::int64_t total) { job.update(done, total); });
   job.finish();
   if (!sums) return std::nullopt;
-  Verdict verdict;
+  HeldOutResult verdict;
   verdict.loss = sums->loss;
   verdict.values.emplace_back("loss", sums->loss);
   verdict.line = fmt::format("held-out loss {:.4f}", sums->loss);

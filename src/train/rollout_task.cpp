@@ -37,13 +37,13 @@ class RolloutTask final : public Task {
   StepSource& source() override { return source_; }
   bool can_evaluate() const override { return context_.inputs.data.records->validation != nullptr; }
 
-  std::optional<Verdict> evaluate() override {
+  std::optional<HeldOutResult> evaluate() override {
     Job job(context_.console, "answering held-out prompts", "");
     const std::optional<Metrics> metrics =
         source_.evaluate(*context_.inputs.data.records->validation, context_.config.evaluation.records);
     job.finish();
     if (!metrics) return std::nullopt;
-    Verdict verdict;
+    HeldOutResult verdict;
     const double reward = metrics->value("reward").value_or(std::nan(""));
     verdict.loss = -reward;
     for (const Metric& metric : metrics->all()) {

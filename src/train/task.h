@@ -20,7 +20,7 @@
 namespace nll {
 
 // What an evaluation found, the same on all ranks.
-struct Verdict {
+struct HeldOutResult {
   double loss = 0;                                    // less is better
   std::optional<double> bits_per_byte;                // of text
   std::vector<std::pair<std::string, Value>> values;  // of the "validation" event
@@ -33,7 +33,7 @@ class Task {
   virtual StepSource& source() = 0;
   virtual bool can_evaluate() const = 0;
   // On all ranks, under the weights of the step, which are settled. None: a stop was requested on some rank.
-  virtual std::optional<Verdict> evaluate() = 0;
+  virtual std::optional<HeldOutResult> evaluate() = 0;
   // Of the metrics of a step, the names of those that the line of a step shows, and what it calls them.
   virtual std::vector<std::pair<std::string, std::string>> shown() const { return {}; }
   // Texts with their rewards that were sampled for the last step, if any: for a sample event.

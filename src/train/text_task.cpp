@@ -23,7 +23,7 @@ class TextTask final : public Task {
 
   StepSource& source() override { return source_; }
   bool can_evaluate() const override { return context_.inputs.data.validation != nullptr; }
-  std::optional<Verdict> evaluate() override;
+  std::optional<HeldOutResult> evaluate() override;
 
  private:
   Score all_ranks(const Score& own) const;
@@ -41,7 +41,7 @@ Score TextTask::all_ranks(const Score& own) const {
   return all;
 }
 
-std::optional<Verdict> TextTask::evaluate() {
+std::optional<HeldOutResult> TextTask::evaluate() {
   const Config& config = context_.config;
   const World& world = context_.collective.world();
   SequentialWindows windows(*context_.inputs.data.validation, config.model.context, context_.plan.sequences,
@@ -60,7 +60,7 @@ std::optional<Verdict> TextTask::evaluate() {
   const Score all = all_ranks(own);
   if (all.tokens() == 0) throw AgreedError(Exit::bad_data, "the validation text has no token to predict");
   const Evaluation result = all.evaluation();
-  Verdict verdict;
+  HeldOutResult verdict;
   verdict.loss = result.loss;
   if (result.bytes > 0) verdict.bits_per_byte = result.bits_per_byte;
   // "tokens" of an event are training tokens; those that were scored have their own name.

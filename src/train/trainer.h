@@ -86,7 +86,7 @@ class Trainer {
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   double step_seconds_ = 0;  // smoothed, for rate and time left
   double peak_gflops_ = 0;   // a CPU's measured sgemm rate, a GPU's published peak; 0: unknown
-  std::optional<Verdict> last_validation_;
+  std::optional<HeldOutResult> last_validation_;
   std::map<std::string, double> shown_;  // the metrics of the line, as they were last known
   std::int64_t position_ = 0;            // in the data, of the next step to be queued
 };

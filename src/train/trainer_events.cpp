@@ -185,7 +185,7 @@ bool Trainer::after_save() {
 bool Trainer::validate() {
   step_.settle();
   const Patience patience(collective_.transport());
-  const std::optional<Verdict> verdict = task_->evaluate();
+  const std::optional<HeldOutResult> verdict = task_->evaluate();
   if (!verdict) return false;
   validated_step_ = state_.step;
   last_validation_ = verdict;

@@ -41,6 +41,11 @@ expect $layers src/train/a.cpp '#include <cuda_runtime.h>\n' 'src/train/a.cpp:1:
 expect $layers src/util/a.cpp '\n' 'src/util/a.cpp:1: room "util" is not in the table'
 
 expect tests/house/size_budget.sh src/model/a.cpp "$(printf '\\n%.0s' {1..501})" 'src/model/a.cpp: 501 lines'
+types=tests/house/types.sh
+printf 'namespace nll {\nstruct Batch {\n};\n}  // namespace nll\n' > "$tree/src/text/types.h"
+expect $types src/model/a.cpp 'namespace nll {\nclass Batch final : public A {\n};\n}  // namespace nll\n' 'src/text/types.h:2: nll::Batch is defined in src/model/a.cpp:2 too'
+expect $types src/train/a.h 'namespace nll {\n\nstruct Batch {\n};\n}  // namespace nll\n' 'nll::Batch is defined in'
+rm "$tree/src/text/types.h"
 expect tests/house/format.sh src/model/a.cpp 'int  a;\n' 'src/model/a.cpp:1: not as clang-format leaves it'
 belongings=tests/house/belongings.sh
 expect $belongings src/model/a.cpp 'void f() { asm("nop"); }\n' 'src/model/a.cpp:1: assembly belongs'
@@ -64,5 +69,7 @@ expect tests/house/headers.sh src/model/a.h 'std::string a();\n' 'src/model/a.h:
 # What only looks like a fault is let through.
 printf '// asm, getenv and printf in words\nint snprintf_count = 0;  /* exit(1) */\nconst char* a = "argv printf(";\nvoid abort(Exit exit) { host->abort(exit); }\n' > "$tree/src/model/a.cpp"
 said=$(run "$root/$belongings" "$tree") || { echo "belongings.sh: $said"; status=1; }
+printf 'namespace nll {\nnamespace {\nstruct Batch {\n};\n}  // namespace\nstruct Batch;\nstruct Text::Batch {\n};\n}  // namespace nll\n' > "$tree/src/model/a.cpp"
+said=$(run "$root/$types" "$tree") || { echo "types.sh: $said"; status=1; }
 [[ $status -eq 0 ]] && echo "planted: every fault was found"
 exit $status
