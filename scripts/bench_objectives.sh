@@ -52,13 +52,10 @@ metric() {
   grep '"event": *"validation"' "$folder/$1/metrics.jsonl" | tail -n 1 | grep -oE "\"$2\": *[-+0-9.e]+" |
     sed 's/.*: *//' | awk '{ v = $1 } END { if (NR) printf "%.3f", v; else printf "-" }'
 }
-# NAME...: median seconds of their steps, the first three of each left out; tokens and tokens per second are those of the
-# step.
+# NAME...: median seconds of their steps, the first three of each left out.
 step_seconds() {
   for name in "$@"; do
-    grep '"event": *"train"' "$folder/$name/metrics.jsonl" |
-      sed -E 's/.*"tokens": *([0-9]+).*"tokens_per_second": *([-+0-9.e]+).*/\1 \2/' |
-      awk 'NR > 3 && $2 > 0 { print ($1 - last) / $2 } { last = $1 }'
+    grep '"event": *"train"' "$folder/$name/metrics.jsonl" | sed -E 's/.*"seconds": *([-+0-9.e]+).*/\1/' | tail -n +4
   done | sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", v[int((NR + 1) / 2)] }'
 }
 steps() { grep '"event": *"train"' "$folder/$1/metrics.jsonl" | tail -n 1 | sed -E 's/.*"step": *([0-9]+).*/\1/'; }

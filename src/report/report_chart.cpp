@@ -18,7 +18,7 @@ struct Measure {
   bool noisy = true;  // false: what is set and not measured is shown as it is
 };
 
-constexpr std::array<Measure, 23> measures = {{
+constexpr std::array<Measure, 24> measures = {{
     {"nll", "loss", "Loss", "nats per token", false, false, false},
     {"", "bits_per_byte", "Bits per byte", "bits", false, false, false},
     {"perplexity", "perplexity", "Perplexity", "e to the loss", true, false, false},
@@ -35,6 +35,7 @@ constexpr std::array<Measure, 23> measures = {{
     {"learning_rate", "", "Learning rate", "learning rate", false, true, false, false},
     {"gradient_norm", "", "Gradient norm", "before clipping", false, true, false},
     {"tokens_per_second", "", "Throughput", "tokens per second", false, true, false},
+    {"seconds", "", "Time of a step", "seconds", false, true, true},
     {"loss_scale", "", "Loss scale", "factor", true, false, true, false},
     {"", "top5_accuracy", "Accuracy of the best five", "share of tokens", false, true, true},
     {"", "brier", "Brier score", "mean squared error", false, true, true},

@@ -44,6 +44,7 @@ void Trainer::report(const StepResult& result) {
     event.values.emplace_back("learning_rate", outcome.learning_rate);
     event.values.emplace_back("gradient_norm", static_cast<double>(result.gradient_norm));
     event.values.emplace_back("tokens_per_second", tokens / result.seconds);
+    event.values.emplace_back("seconds", result.seconds);
     if (plan_.numerics.compute == DType::f16) event.values.emplace_back("loss_scale", state_.loss_scale);
     for (const Metric& metric : sums.metrics.all()) {
       if (const auto value = metric.value()) event.values.emplace_back(metric.name(), *value);

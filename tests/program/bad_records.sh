@@ -72,7 +72,7 @@ faults=(no_field wrong_type wrong_label number_label empty blank not_utf8 cut_ut
   for fault in "${faults[@]}"; do sed -n 3p "$fault.jsonl"; done
   sed -n '6,$p' clean.jsonl
 } > dirty.jsonl
-story() { grep '"event": *"train"' "$1/metrics.jsonl" | sed -E 's/"tokens_per_second": *[0-9.e+]+//'; }
+story() { grep '"event": *"train"' "$1/metrics.jsonl" | sed -E 's/"(tokens_per_second|seconds)": *[-0-9.e+]+//g'; }
 run() { "$NLL" train records.json --set run.directory="$1" --set data.train="$2" --set records.longest_line=400 "${@:3}" > "$1.log" 2>&1; }
 run clean clean.jsonl || { cat clean.log; exit 1; }
 run dirty dirty.jsonl --set records.bad=skip || { cat dirty.log; exit 1; }

@@ -12,7 +12,7 @@ set_steps="--set schedule.steps=$STEPS --set evaluation.every_steps=$((STEPS / 4
 newest() { ls "$1/checkpoints" 2> /dev/null | grep -E '^step_[0-9]+$' | sort | tail -n 1; }
 
 # Without the times, which differ, and the lines that tell of a resume.
-story() { grep -E '"event": ?"(train|validation)"' "$1/metrics.jsonl" | sed -E 's/, ?"tokens_per_second": ?[^,}]*//'; }
+story() { grep -E '"event": ?"(train|validation)"' "$1/metrics.jsonl" | sed -E 's/, ?"(tokens_per_second|seconds)": ?[^,}]*//g'; }
 
 same_end() {
   for file in model.safetensors optimizer.safetensors; do
