@@ -36,11 +36,11 @@ if [[ -n $small ]]; then
   vocabularies=(270 300 400) smoothing=0,0.1 seeds=1,2 widths=16,24,32,40 lengths=10,20,30 steps=30 warmup=3 every=10
   model='"layers": 2, "heads": 2, "width": 32, "context": 32' batch=256 windows=4 cloze=24 held=4 one_in=2
   threads=1
-  generation=(--texts 4 --prompt-tokens 4 --new-tokens 16 --temperatures "0,1") resamples=100 budget=1e10
+  generation=(--texts 4 --prompt-tokens 4 --new-tokens 16 --temperatures "0,1") resamples=100 budget=1e10 contexts=20
 else
   vocabularies=(512 2048 8192) smoothing=0,0.05,0.1,0.2,0.3 seeds=1,2,3 widths=64,128,192,256 lengths=140,280,560,1120
   steps=1120 warmup=50 every=140 model='"layers": 4, "heads": 4, "width": 256, "context": 128' batch=1024 windows=64
-  cloze=1000 held=20 one_in=4 generation=(--texts 64 --prompt-tokens 16 --new-tokens 96) resamples=1000 budget=1e14
+  cloze=1000 held=20 one_in=4 generation=(--texts 64 --prompt-tokens 16 --new-tokens 96) resamples=1000 budget=1e14 contexts=4000
   threads=0
 fi
 middle=${vocabularies[1]}   # the tokenizer of everything but the comparison of tokenizers
@@ -160,7 +160,7 @@ measured json/against_smoothing.json eval "$unsmoothed" --against "$smoothed" --
 measured json/against_itself.json eval "$plain" --against "$plain" --resamples $resamples --json
 measured json/forcing.json eval "$plain" --teacher-forcing --windows $windows --json
 measured json/generation.json eval "$plain" --generation "${generation[@]}" --json
-measured json/classes.json eval "$plain" --by-frequency --json
+measured json/classes.json eval "$plain" --by-frequency --by-context $contexts --json
 measured json/negation.json eval "$plain" --probe "$here/scripts/evidence/negation.jsonl" --data "held_$middle/train_*.bin" --json
 for vocabulary in "${vocabularies[@]}"; do
   measured "json/tokenizer_$vocabulary.json" eval "run_$vocabulary" --json

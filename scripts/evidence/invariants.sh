@@ -30,6 +30,9 @@ for file in json/smoothing/*.calibration.json; do
   holds "a fitted temperature is within what is tried" '.[0].temperature.value | . >= 0.5 and . <= 2' "$file"
 done
 holds "the scaling law is fitted to twelve finished runs or more" '.[0] | (.runs | length) >= 12 and .hoffmann != null' json/fit.json
+holds "the same tokens are cut to contexts of one, two, four, ... tokens, and the excess over the longest ends at zero" \
+  '.[0].by_context as $all | $all | (length >= 2 and .[0].context == 1 and .[1].context == 2 and .[-1].excess == 0)
+  and all(.[]; . as $one | (($one.excess - ($one.loss - $all[-1].loss)) | fabs) < 1e-9)' json/classes.json
 holds "every penalty setting wrote text" 'all(.[0].settings[]; .tokens > 0)' json/generation.json
 grep -q '</svg>' scaling.svg || fail "the plot of the scaling law is not whole"
 say "$checked invariants hold"

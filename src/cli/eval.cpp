@@ -24,7 +24,7 @@ namespace {
 struct EvalOptions {
   std::string model, logits;
   EvalSource source;
-  std::int64_t tokens = 0, stride = 0;
+  std::int64_t tokens = 0, stride = 0, by_context = 0;
   DeviceOptions device;
   TeacherForcingOptions forcing;
   GenerationOptions generation;
@@ -106,7 +106,8 @@ Exit evaluate_model(const EvalOptions& options, Invocation& invocation) {
   }
   Evaluator evaluator(model, backend, invocation, options.tokens, options.stride);
   if (!training.empty()) evaluator.count_training(training);
-  const EvalResults results = evaluator.evaluate_all(texts);
+  EvalResults results = evaluator.evaluate_all(texts);
+  if (options.by_context > 0) results.by_context = evaluator.by_context(texts, options.by_context);
   const EvalReading reading{model.folder, context, options.stride == 0 ? context : options.stride};
   if (options.json) {
     print(eval_json(reading, results).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
@@ -137,6 +138,11 @@ void add_eval(CLI::App& app, Invocation& invocation) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 50));
   verb->add_flag("--by-frequency", o->by_frequency,
                  "Also loss by how often the training text has a token; reads the run's training shards once");
+  verb->add_option("--by-context", o->by_context,
+                   "Also the loss of so many tokens of the text, each after only the last 1, 2, 4, ... tokens before "
+                   "it; 0: none")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30));
   verb->add_option("--logits", o->logits,
                    "Write the logits of the first window of --text to this safetensors file, and nothing else");
   o->device.add_to(*verb);

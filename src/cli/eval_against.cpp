@@ -153,8 +153,8 @@ std::string table(const Scored& first, const Scored& second, const PairedCompari
 void AgainstOptions::add_to(CLI::App& verb) {
   CLI::Option* against = verb.add_option(
       "--against", other, "Compare with this model on the same documents: differences, and how sure they are");
-  for (const char* option :
-       {"--by-frequency", "--logits", "--teacher-forcing", "--generation", "--choice", "--probe", "--calibration"})
+  for (const char* option : {"--by-frequency", "--by-context", "--logits", "--teacher-forcing", "--generation",
+                             "--choice", "--probe", "--calibration"})
     if (CLI::Option* found = verb.get_option_no_throw(option)) against->excludes(found);
   verb.add_option("--resamples", resamples, "Of the documents, for the intervals of --against")
       ->needs(against)

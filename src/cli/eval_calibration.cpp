@@ -159,7 +159,8 @@ void CalibrationOptions::add_to(CLI::App& verb) {
       verb.add_flag("--calibration", asked,
                     "Look at whole distributions of a sample instead: is what has probability p right in p "
                     "of all cases, and what would a temperature change?");
-  for (const char* option : {"--by-frequency", "--logits", "--teacher-forcing", "--generation", "--choice", "--probe"})
+  for (const char* option :
+       {"--by-frequency", "--by-context", "--logits", "--teacher-forcing", "--generation", "--choice", "--probe"})
     if (CLI::Option* found = verb.get_option_no_throw(option)) calibration->excludes(found);
   verb.add_option("--one-in", one_in, "Tokens that --calibration samples: one in so many")
       ->needs(calibration)

@@ -60,8 +60,8 @@ Json json_of(const std::string& model, const ChoiceOptions& options, const Choic
 void ChoiceOptions::add_to(CLI::App& verb) {
   CLI::Option* choice = verb.add_option(
       "--choice", path, "Answer the multiple-choice questions of this file instead: .jsonl, or a .bin of llm.c's");
-  for (const char* other :
-       {"--data", "--text", "--tokens", "--stride", "--by-frequency", "--logits", "--teacher-forcing", "--generation"})
+  for (const char* other : {"--data", "--text", "--tokens", "--stride", "--by-frequency", "--by-context", "--logits",
+                            "--teacher-forcing", "--generation"})
     if (CLI::Option* option = verb.get_option_no_throw(other)) choice->excludes(option);
   verb.add_option("--choice-form", form, "How a HellaSwag record becomes text: lm-eval or llm.c")
       ->needs(choice)

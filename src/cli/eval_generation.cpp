@@ -217,7 +217,8 @@ void GenerationOptions::add_to(CLI::App& verb) {
   CLI::Option* flag = verb.add_flag("--generation", asked,
                                     "Let the model continue prompts under penalties and temperatures, and measure how "
                                     "much it repeats itself");
-  for (const char* other : {"--tokens", "--stride", "--by-frequency", "--logits", "--teacher-forcing"}) {
+  for (const char* other :
+       {"--tokens", "--stride", "--by-frequency", "--by-context", "--logits", "--teacher-forcing"}) {
     if (CLI::Option* option = verb.get_option_no_throw(other)) flag->excludes(option);
   }
   const auto add = [&](const char* name, auto& value, const char* help) {

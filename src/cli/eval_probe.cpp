@@ -97,7 +97,8 @@ void ProbeOptions::add_to(CLI::App& verb) {
       verb.add_option("--probe", path,
                       "Ask the pairs of affirmed and negated statements of this .jsonl file instead; with --data or "
                       "--text also what \"not\" costs there");
-  for (const char* option : {"--by-frequency", "--logits", "--teacher-forcing", "--generation", "--choice"})
+  for (const char* option :
+       {"--by-frequency", "--by-context", "--logits", "--teacher-forcing", "--generation", "--choice"})
     if (CLI::Option* found = verb.get_option_no_throw(option)) probe->excludes(found);
 }
 

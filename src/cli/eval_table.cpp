@@ -114,6 +114,18 @@ std::string one_table(const EvalReading& reading, const EvalResult& result) {
   return text + bucket_table(result.by_frequency, "times in training text", true);
 }
 
+std::string context_table(const std::vector<ContextLoss>& losses) {
+  if (losses.empty()) return {};
+  std::string text = "  the same tokens after only      loss    above the longest\n";
+  for (const ContextLoss& one : losses) {
+    text += fmt::format("    {:>6} tokens of context  {:8.4f}", one.context, one.loss.mean);
+    text += one.context == losses.back().context
+                ? fmt::format("    +- {:.4f}\n", one.loss.error)
+                : fmt::format("    {:.4f} +- {:.4f}\n", one.excess.mean, one.excess.error);
+  }
+  return text;
+}
+
 std::string dataset_rows(const EvalResult& total, const std::vector<EvalResult>& datasets) {
   std::string text = "    tokens     loss  perplexity  bits/byte  accuracy     ECE  data\n";
   const auto row = [&](const EvalResult& of, const std::string& name) {
@@ -159,6 +171,19 @@ Json interval_json(const std::optional<Interval>& interval) {
   return interval ? Json{{"low", interval->low}, {"high", interval->high}} : Json(nullptr);
 }
 
+Json context_json(const std::vector<ContextLoss>& losses) {
+  const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); };
+  Json list = Json::array();
+  for (const ContextLoss& one : losses) {
+    list.push_back({{"context", one.context},
+                    {"loss", number(one.loss.mean)},
+                    {"standard_error", number(one.loss.error)},
+                    {"excess", number(one.excess.mean)},
+                    {"excess_standard_error", number(one.excess.error)}});
+  }
+  return list;
+}
+
 void add_result(Json& out, const EvalResult& result) {
   for (const auto& [name, value] : numbers(result)) out[name] = value;
   out["documents"] = result.documents;
@@ -184,13 +209,14 @@ void add_result(Json& out, const EvalResult& result) {
 
 std::string eval_table(const EvalReading& reading, const EvalResults& results) {
   const std::string rows = results.datasets.empty() ? "" : dataset_rows(results.total, results.datasets);
-  return rows + one_table(reading, results.total);
+  return rows + one_table(reading, results.total) + context_table(results.by_context);
 }
 
 Json eval_json(const EvalReading& reading, const EvalResults& results) {
   Json out{
       {"model", reading.model}, {"data", results.total.data}, {"context", reading.context}, {"stride", reading.stride}};
   add_result(out, results.total);
+  if (!results.by_context.empty()) out["by_context"] = context_json(results.by_context);
   for (const EvalResult& of : results.datasets) {
     Json made{{"data", of.data}};
     add_result(made, of);

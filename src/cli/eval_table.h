@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/eval/breakdown.h"
+#include "src/eval/context_loss.h"
 #include "src/eval/evaluate.h"
 
 namespace nll {
@@ -28,7 +29,8 @@ struct EvalReading {
 
 struct EvalResults {
   EvalResult total;
-  std::vector<EvalResult> datasets;  // empty where there is only one
+  std::vector<EvalResult> datasets;     // empty where there is only one
+  std::vector<ContextLoss> by_context;  // of a sample of all; empty: not asked for
 };
 
 // The total's table, below one row for each dataset where there are several.

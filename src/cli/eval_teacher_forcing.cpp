@@ -192,7 +192,7 @@ void TeacherForcingOptions::add_to(CLI::App& verb) {
   CLI::Option* flag = verb.add_flag("--teacher-forcing", asked,
                                     "Prove that one parallel pass equals decoding step by step, measure how much "
                                     "faster it is, and what it costs the model to go on from its own text");
-  for (const char* other : {"--tokens", "--stride", "--by-frequency", "--logits"}) {
+  for (const char* other : {"--tokens", "--stride", "--by-frequency", "--by-context", "--logits"}) {
     if (CLI::Option* option = verb.get_option_no_throw(other)) flag->excludes(option);
   }
   verb.add_option("--windows", windows, "With --teacher-forcing: pieces of the text for the exposure bias")

@@ -106,6 +106,21 @@ std::vector<DocumentLoss> Evaluator::documents(const std::vector<EvalText>& text
   return all;
 }
 
+std::vector<ContextLoss> Evaluator::by_context(const std::vector<EvalText>& texts, std::int64_t count) {
+  std::vector<std::string> paths;
+  for (const EvalText& text : texts) paths.insert(paths.end(), text.paths.begin(), text.paths.end());
+  const TokenDataset dataset(paths, 1, config_.vocabulary);
+  const std::vector<GoldWindow> windows = overlapping_windows(dataset, config_.context + 1, count);
+  Job job(invocation_.console, "cutting contexts", "tokens");
+  const std::vector<ContextLoss> losses =
+      context_losses({gpt_, head_, *backend_.ops, *backend_.device, model_.weights, sequences_ * config_.context},
+                     windows, [&](std::int64_t done, std::int64_t of) {
+                       if (stop(job, done, of)) stopped();
+                     });
+  job.finish();
+  return losses;
+}
+
 void Evaluator::observe(const EvalText& text, const std::function<void(const ScoredToken*)>& observe) {
   const TokenDataset dataset(text.paths, 1, config_.vocabulary);
   evaluate_one(dataset, end_of_text(dataset), [&](const ScoredToken* token, std::int64_t) { observe(token); });

@@ -28,6 +28,8 @@ class Evaluator {
   void count_training(const std::vector<std::string>& paths);
   // Scores texts one after the other. Throws Error(stopped) when it was asked to stop.
   EvalResults evaluate_all(const std::vector<EvalText>& texts);
+  // The loss of up to `count` tokens, spread evenly over all texts, after contexts of 1, 2, 4, ... tokens.
+  std::vector<ContextLoss> by_context(const std::vector<EvalText>& texts, std::int64_t count);
   // The loss of each document of all texts, in their order.
   std::vector<DocumentLoss> documents(const std::vector<EvalText>& texts);
   // Tells `observe` each token of a text in its order, and nullptr where a file begins another document.

@@ -228,7 +228,7 @@ std::vector<std::string> Collective::exchange(const std::string& mine, const cha
 
 Agreement Collective::control(ControlWord mine) {
   static_assert(std::is_trivially_copyable_v<ControlWord>);
-  static_assert(sizeof(ControlWord) == 96, "ranks exchange its bytes: there must be no padding");
+  static_assert(sizeof(ControlWord) == 88, "ranks exchange its bytes: there must be no padding");
   State& s = *state_;
   const Operation operation = s.next("control");
   mine.sequence = s.sequence;
@@ -246,7 +246,6 @@ Agreement Collective::control(ControlWord mine) {
     }
   }
   for (const ControlWord& word : all.words) {
-    all.valid_tokens += word.valid_tokens;
     all.stop = all.stop || word.stop != 0;
     all.finite = all.finite && word.finite != 0;
     for (std::size_t i = 0; i < std::size(all.sums); ++i) all.sums[i] += word.sums[i];

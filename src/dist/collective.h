@@ -30,15 +30,13 @@ struct Bucket {
 struct ControlWord {
   std::int64_t step = 0;
   std::uint64_t sequence = 0;  // operations started so far: set by control()
-  std::int64_t valid_tokens = 0;
-  std::int32_t stop = 0;  // somebody asked this rank to save and leave
+  std::int32_t stop = 0;       // somebody asked this rank to save and leave
   std::int32_t finite = 1;
   double sums[8] = {};  // added over ranks in their order
 };
 struct Agreement {
-  std::int64_t valid_tokens = 0;  // sum
-  bool stop = false;              // any
-  bool finite = true;             // all
+  bool stop = false;   // any
+  bool finite = true;  // all
   double sums[8] = {};
   std::vector<ControlWord> words;  // of each rank
 };

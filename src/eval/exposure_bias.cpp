@@ -2,8 +2,6 @@
 #include "src/eval/exposure_bias.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 namespace nll {
 
@@ -13,17 +11,6 @@ constexpr std::int64_t replaced_lengths[] = {1, 4, 16, 64};
 constexpr std::int64_t longest_continuation = 64;
 
 using Tokens = std::vector<std::int32_t>;
-
-Estimate estimate(const std::vector<double>& values) {
-  constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-  if (values.empty()) return {unknown, unknown};
-  const double n = static_cast<double>(values.size());
-  double sum = 0, squares = 0;
-  for (double value : values) sum += value;
-  const double mean = sum / n;
-  for (double value : values) squares += (value - mean) * (value - mean);
-  return {mean, values.size() < 2 ? unknown : std::sqrt(squares / (n - 1) / n)};
-}
 
 // Of each window, for one k.
 struct Samples {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "src/eval/estimate.h"
 #include "src/eval/teacher_forcing.h"
 
 namespace nll {
@@ -14,11 +15,6 @@ namespace nll {
 // choice. A function of its arguments.
 using ContinueText = std::function<std::vector<std::int32_t>(std::span<const std::int32_t> prompt, std::int64_t count,
                                                              double temperature, std::uint64_t seed)>;
-
-// A mean over windows and its standard error, which is not a number for a single window.
-struct Estimate {
-  double mean = 0, error = 0;
-};
 
 // Loss on the gold continuation where the last k tokens before it were replaced.
 struct ExposurePoint {
@@ -42,8 +38,8 @@ struct ExposureBias {
   std::vector<StepAccuracy> accuracy;
 };
 
-// Windows of equal length, at least 3 tokens each and at most the context + 1. `progress(done, total)` is called after
-// each window; it may throw to stop.
+// Estimates are means over windows. Windows of equal length, at least 3 tokens each and at most the context + 1.
+// `progress(done, total)` is called after each window; it may throw to stop.
 ExposureBias measure_exposure(ParallelScorer& parallel, const ContinueText& continue_text,
                               std::span<const std::vector<std::int32_t>> windows, std::uint64_t seed,
                               const std::function<void(std::int64_t, std::int64_t)>& progress = {});

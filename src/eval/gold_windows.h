@@ -15,4 +15,7 @@ using GoldWindow = std::vector<std::int32_t>;
 // 3 tokens: one to begin with, and one before the one to predict.
 std::vector<GoldWindow> gold_windows(const TokenDataset& dataset, std::int64_t length, std::int64_t count);
 
+// The same, but they may overlap, so that there are `count` of them wherever the text has as many beginnings.
+std::vector<GoldWindow> overlapping_windows(const TokenDataset& dataset, std::int64_t length, std::int64_t count);
+
 }  // namespace nll

@@ -54,10 +54,10 @@ void check_sums(std::shared_ptr<Transport> transport) {
     }
     ControlWord mine;
     mine.step = step;
-    mine.valid_tokens = 100 + rank;
+    mine.sums[0] = 100 + rank;
     mine.stop = rank == ranks - 1 && step == 3 ? 1 : 0;
     const Agreement agreement = collective.control(mine);
-    CHECK(agreement.valid_tokens == std::int64_t{100} * ranks + ranks * (ranks - 1) / 2);
+    CHECK(agreement.sums[0] == 100.0 * ranks + ranks * (ranks - 1) / 2);
     CHECK(agreement.stop == (step == 3));
     CHECK(agreement.finite);
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 
@@ -54,6 +55,37 @@ TEST(Score, LeavesSpecialTargetsOutOfBitsAndKeepsThemInLoss) {
   EXPECT_DOUBLE_EQ(e.bits_per_byte, 13 / (std::log(2.0) * 18));
   EXPECT_DOUBLE_EQ(e.bits_per_byte_total, 23 / (std::log(2.0) * 18));
   EXPECT_DOUBLE_EQ(e.bits_per_token, 13 / (std::log(2.0) * 6));
+}
+
+// A model of single bytes says p(token) = product of p(byte): the same model of the text, however it is cut.
+TEST(Score, BitsPerByteOfAByteModelAreTheSameForEveryTokenizer) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += i % 3 == 0 ? "the naïve cat " : "and the café 😀\n";
+  std::array<double, 256> count{};
+  for (char byte : text) ++count[static_cast<unsigned char>(byte)];
+  std::vector<Evaluation> found;
+  for (std::int64_t vocabulary : {257, 270, 300}) {
+    const Tokenizer tokenizer = Tokenizer::train(std::vector<std::string_view>{text}, vocabulary, 1);
+    const TokenLengths l = token_lengths(tokenizer);
+    Score score(l);
+    for (std::int32_t id : tokenizer.encode(text)) {
+      double nll = 0;
+      for (char byte : tokenizer.token_bytes(id))
+        nll -= std::log(count[static_cast<unsigned char>(byte)] / static_cast<double>(text.size()));
+      score.add(token(id, nll));
+    }
+    score.add(token(tokenizer.end_of_text(), 3));
+    found.push_back(score.evaluation());
+  }
+  for (const Evaluation& e : found) {
+    EXPECT_EQ(e.bytes, static_cast<std::int64_t>(text.size()));
+    EXPECT_NEAR(e.bits_per_byte, found[0].bits_per_byte, 1e-12 * found[0].bits_per_byte);
+    EXPECT_NEAR(e.bits_per_character, found[0].bits_per_character, 1e-12 * found[0].bits_per_character);
+    EXPECT_NEAR(e.bits_per_byte_total, found[0].bits_per_byte_total, 1e-12 * found[0].bits_per_byte_total);
+  }
+  // What must not be compared does differ.
+  EXPECT_LT(2 * found[2].tokens, found[0].tokens);
+  EXPECT_GT(found[2].perplexity, 10 * found[0].perplexity);
 }
 
 TEST(Score, AccuracyTopFiveEntropyAndBrierAreMeans) {

@@ -325,6 +325,20 @@ TEST(GoldWindows, AreSpreadOverTheFilesWithoutOverlap) {
   EXPECT_EQ(three[2][0], 215);  // window 8
 }
 
+TEST(GoldWindows, MayOverlapWhereMoreAreAskedForThanFit) {
+  const Files files({25, 4, 40});
+  std::set<std::int32_t> begins;
+  for (const GoldWindow& window : overlapping_windows(files.dataset(), 20, 100)) {
+    EXPECT_EQ(window[19], window[0] + 19);  // of one file
+    begins.insert(window[0]);
+  }
+  EXPECT_EQ(begins.size(), 6u + 21u);
+  EXPECT_EQ(*begins.rbegin(), 220);
+  const std::vector<GoldWindow> three = overlapping_windows(files.dataset(), 20, 3);
+  ASSERT_EQ(three.size(), 3u);
+  EXPECT_EQ(three[1][0], 203);  // window 9 of 27
+}
+
 TEST(GoldWindows, AreAsLongAsTheTextWhereThatIsShort) {
   const std::vector<GoldWindow> windows = gold_windows(Files({3, 9}).dataset(), 50, 4);
   ASSERT_EQ(windows.size(), 1u);

@@ -22,7 +22,11 @@ for name in teacher-forcing label-smoothing tokenizers scaling token-classes rep
     "$WORK/pages/$name.md" || fail "a row has other columns than its table"
   grep -q 'null' "$WORK/pages/$name.md" && fail "$name.md says null"
 done
-grep -q '</svg>' "$WORK/pages/scaling.svg" || fail "no plot of the scaling law"
+for name in scaling speed exposure smoothing-perplexity smoothing-ece reliability context repetition; do
+  grep -q '</svg>' "$WORK/pages/$name.svg" || fail "no plot $name.svg"
+  grep -q "($name.svg)" "$WORK"/pages/*.md || fail "$name.svg is shown on no page"
+  grep -qE 'nan|inf' "$WORK/pages/$name.svg" && fail "$name.svg has what is no number"
+done
 
 evidence "$WORK/corpus.txt" > "$WORK/log" 2>&1 || { tail -n 20 "$WORK/log"; fail "evidence.sh --small, again"; }
 grep -qE 'training|json' "$WORK/log" && fail "what was there was done again: $(grep -E 'training|json' "$WORK/log" | head -n 1)"
