@@ -52,11 +52,15 @@ metric() {
   grep '"event": *"validation"' "$folder/$1/metrics.jsonl" | tail -n 1 | grep -oE "\"$2\": *[-+0-9.e]+" |
     sed 's/.*: *//' | awk '{ v = $1 } END { if (NR) printf "%.3f", v; else printf "-" }'
 }
-# NAME...: median seconds of their steps, the first three of each left out.
+# KIND NAME...: seconds of their steps, the first four of each left out: the median, or the mean where sampling is a part
+# of some steps only.
 step_seconds() {
+  local kind=$1
+  shift
   for name in "$@"; do
-    grep '"event": *"train"' "$folder/$name/metrics.jsonl" | sed -E 's/.*"seconds": *([-+0-9.e]+).*/\1/' | tail -n +4
-  done | sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", v[int((NR + 1) / 2)] }'
+    grep '"event": *"train"' "$folder/$name/metrics.jsonl" | sed -E 's/.*"seconds": *([-+0-9.e]+).*/\1/' | tail -n +5
+  done | sort -g | awk -v kind="$kind" '{ v[NR] = $1; sum += $1 }
+    END { printf "%.3f", kind == "mean" ? sum / NR : v[int((NR + 1) / 2)] }'
 }
 steps() { grep '"event": *"train"' "$folder/$1/metrics.jsonl" | tail -n 1 | sed -E 's/.*"step": *([0-9]+).*/\1/'; }
 megabytes() { awk '{ printf "%.0f", $1 / 1e6 }' "$folder/$1.bytes"; }
@@ -124,7 +128,8 @@ for objective in "${objectives[@]}"; do
   case $objective in
     dpo | orpo | reward) per_step=$((per_step * 2)) ;;
     contrastive) per_step=$((per_step * 4)) ;;
-    ppo | grpo) per_step=128 ;;
+    grpo) per_step=512 ;;  # 64 prompts, 8 completions of each
+    ppo) per_step=128 ;;   # 256 completions in two mini-batches, each twice
   esac
   # By turns: other programs slow both down alike.
   short=("run.initial_weights=$start" schedule.warmup_steps=0 schedule.steps=12 evaluation.every_steps=0)
@@ -157,7 +162,8 @@ echo
 echo "| objective | seconds a step | SFT on the same tokens | ratio | peak memory, MB | SFT | ratio | nll plan, MB |"
 echo "|---|---|---|---|---|---|---|---|"
 for objective in "${objectives[@]}"; do
-  own=$(step_seconds "$objective"-own{1,2,3}) plain=$(step_seconds "$objective"-sft{1,2,3})
+  case $objective in ppo | grpo) kind=mean ;; *) kind=median ;; esac
+  own=$(step_seconds $kind "$objective"-own{1,2,3}) plain=$(step_seconds $kind "$objective"-sft{1,2,3})
   own_memory=$(megabytes "$objective-own1") plain_memory=$(megabytes "$objective-sft1")
   echo "| \`$objective\` | $own | $plain | $(ratio "$own" "$plain") | $own_memory | $plain_memory |" \
     "$(ratio "$own_memory" "$plain_memory") | $(planned "$objective-own1") |"

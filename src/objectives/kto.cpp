@@ -42,14 +42,14 @@ class Kto final : public Objective {
   void weigh_step(const Step& step, const StepTotals& totals, const StepGradient& out, StepSums& sums) const override {
     const double per_record = ratio_or_zero(1, static_cast<double>(totals.counts.records));
     const bool whole = settings_.baseline == KtoBaseline::step;
-    CHECK(totals.statistics.size() == 2 * (whole ? 1 : step.micro_batches()));
+    CHECK(totals.statistics.size() >= 2 * (whole ? 1 : totals.micro_batch + step.micro_batches()));
     Metrics& metrics = sums.metrics;
     for (const char* name : {"kl", "rewards/chosen", "rewards/rejected"}) metrics.at(name);
     metrics.at("rewards/margins", Metric::Kind::difference);
     for (const char* name : {"logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected"}) metrics.at(name);
     for (const Sequence& s : step.sequences()) {
       CHECK(s.info.role == 0);
-      const double* statistic = &totals.statistics[whole ? 0 : 2 * s.micro_batch];
+      const double* statistic = &totals.statistics[whole ? 0 : 2 * (totals.micro_batch + s.micro_batch)];
       const double z0 = std::max(0.0, ratio_or_zero(statistic[0], statistic[1]));
       const double logp = s.logp_sum(), ratio = logp - s.reference_sum();
       const double sign = s.info.label ? 1 : -1;

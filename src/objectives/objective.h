@@ -7,8 +7,8 @@
 //   one_pass():  of each micro-batch weigh(without scores) -> coefficients; forward and backward; weigh(scored, no
 //                gradient) -> sums
 //   otherwise:   of each micro-batch forward -> log-probabilities; weigh(scored) -> coefficients and sums; backward
-//   mismatched:  forward of all micro-batches -> log-probabilities; statistics(step), added up over ranks; weigh(step)
-//                -> coefficients and sums; then forward and backward of each micro-batch
+//   mismatched:  first a forward pass of the mismatched completions of all micro-batches; statistics(step), added up
+//                over ranks; then each micro-batch as otherwise
 //   sums, added up over ranks: the loss of the step and its metrics
 #pragma once
 #include <cstdint>
@@ -54,6 +54,7 @@ struct Needs {
 struct StepTotals {
   StepCounts counts;
   std::vector<double> statistics;
+  std::size_t micro_batch = 0;  // which one of the step Step begins with
 };
 
 // Where the derivatives go, in doubles; either may be empty: not wanted. Positions are those of Step.
@@ -89,7 +90,7 @@ class Objective {
   // True: the coefficients follow from what is known before the forward pass, so the head runs forward and backward in
   // one pass.
   virtual bool one_pass() const = 0;
-  // Numbers that must be added up over ranks between the forward pass and weigh().
+  // Numbers that must be added up over ranks before weigh(); of a whole step, which needs no scores for it.
   virtual std::vector<double> statistics(const Step&) const { return {}; }
   // Derivatives of the step's loss, zero where a target is ignored, and this rank's part of the sums. Without scores
   // (one_pass() only) the sums are empty.

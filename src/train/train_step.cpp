@@ -50,7 +50,7 @@ TrainStep::TrainStep(const Config& config, const TrainPlan& plan, const Paramete
                    rounded_arena_.planned() ? rounded_arena_[0] : Tensor(), gradient_arena_[0]),
       objective_(make_objective(config.objective, config.rollout)),
       one_pass_(objective_->one_pass()),
-      whole_(objective_->needs().mismatched),
+      mismatched_(objective_->needs().mismatched),
       values_(config.objective.has_scalar_head()),
       mixer_(config.objective.scheduled_sampling, static_cast<std::uint64_t>(config.run.seed)),
       passes_(config, plan, *objective_, backend, collective,
@@ -82,10 +82,12 @@ bool TrainStep::agree_to_go_on(std::int64_t step, const std::function<bool()>& s
   return !all.stop;
 }
 
-void TrainStep::weigh(Flight& flight, std::span<const MicroBatch> parts, std::size_t positions) {
-  coefficients_.resize(4 * positions);
-  if (values_) dvalues_.resize(positions);
-  flight.sums += objective_->weigh(Step(parts, flight.data.gold_tokens), flight.totals, {coefficients_, dvalues_});
+void TrainStep::weigh(Flight& flight, const MicroBatch& part, std::size_t micro_batch) {
+  const auto N = static_cast<std::size_t>(positions_);
+  coefficients_.resize(4 * N);
+  if (values_) dvalues_.resize(N);
+  flight.totals.micro_batch = micro_batch;
+  flight.sums += objective_->weigh(Step({&part, 1}, flight.data.gold_tokens), flight.totals, {coefficients_, dvalues_});
 }
 
 // The first pass of scheduled sampling; the second one reads what is mixed here.
@@ -95,35 +97,25 @@ void TrainStep::mix_inputs(Flight& flight, const Batch& batch, std::int64_t micr
   passes_.replace_inputs(mixer_.mix(batch, passes_.score(), flight.step, first, end_of_text_, flight.data.metrics));
 }
 
-// For an objective that must see the whole step, of all ranks, before it weighs any of it.
-bool TrainStep::score_all(Flight& flight, const std::function<bool()>& stop_requested) {
-  std::vector<TokenScores> scores;
-  std::vector<std::vector<double>> mismatched;
+// Of the whole step, on all ranks, before any of it is weighed.
+bool TrainStep::score_mismatched(Flight& flight, const std::function<bool()>& stop_requested) {
+  flight.mismatched.clear();
+  std::vector<MicroBatch> parts;
   for (std::int64_t i = 0; i < micro_batches_; ++i) {
     if (i > 0 && !agree_to_go_on(flight.step, stop_requested, nullptr)) return false;
     const StepBatch& of = flight.data.batches[static_cast<std::size_t>(i)];
     CHECK(of.mismatched.has_value());
     passes_.begin(*of.mismatched, flight.step, i);
     passes_.forward();
-    mismatched.push_back(completion_sums(*of.mismatched, passes_.score().logp));
-    for (std::size_t row = 0; row < mismatched.back().size(); ++row) {
-      if (of.mismatched->sequence_info[row].record < 0) mismatched.back()[row] = std::nan("");
+    std::vector<double>& sums = flight.mismatched.emplace_back(completion_sums(*of.mismatched, passes_.score().logp));
+    for (std::size_t row = 0; row < sums.size(); ++row) {
+      if (of.mismatched->sequence_info[row].record < 0) sums[row] = std::nan("");
     }
-    passes_.begin(of.batch, flight.step, i);
-    passes_.forward();
-    scores.push_back(passes_.score());
+    parts.push_back(of.view());
   }
-  std::vector<MicroBatch> parts;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    MicroBatch part = flight.data.batches[i].view();
-    part.scored = scores[i].view(flight.data.batches[i].batch);
-    part.values = scores[i].values;
-    part.mismatched_sums = mismatched[i];
-    parts.push_back(part);
-  }
-  const Step step(parts, flight.data.gold_tokens);
-  flight.totals.statistics = add_over_ranks(collective_, objective_->statistics(step), "statistics of the objective");
-  weigh(flight, parts, scores.size() * static_cast<std::size_t>(positions_));
+  for (std::size_t i = 0; i < parts.size(); ++i) parts[i].mismatched_sums = flight.mismatched[i];
+  flight.totals.statistics = add_over_ranks(collective_, objective_->statistics(Step(parts, flight.data.gold_tokens)),
+                                            "statistics of the objective");
   return true;
 }
 
@@ -142,30 +134,26 @@ bool TrainStep::queue(std::int64_t step, double learning_rate, StepData data,
   for (const StepBatch& of : flight.data.batches) parts.push_back(of.view());
   flight.totals.counts = count(Step(parts, flight.data.gold_tokens));
   if (!agree_to_go_on(step, stop_requested, &flight.totals.counts)) return false;
-  if (whole_ && !score_all(flight, stop_requested)) return false;
-  const auto N = static_cast<std::size_t>(positions_);
+  if (mismatched_ && !score_mismatched(flight, stop_requested)) return false;
   for (std::int64_t i = 0; i < micro_batches_; ++i) {
-    if ((i > 0 || whole_) && !agree_to_go_on(step, stop_requested, nullptr)) return false;
+    if ((i > 0 || mismatched_) && !agree_to_go_on(step, stop_requested, nullptr)) return false;
     const auto index = static_cast<std::size_t>(i);
     const Batch& batch = flight.data.batches[index].batch;
-    // The only micro-batch has had its forward pass when it was scored.
-    const bool again = !whole_ || micro_batches_ > 1;
-    if (again) passes_.begin(batch, step, i);
+    passes_.begin(batch, step, i);
     if (mixer_.on()) mix_inputs(flight, batch, i);
-    if (again) passes_.forward();
-    const std::size_t first = whole_ ? index * N : 0;
+    passes_.forward();
     if (one_pass_) {
       flight.sums = {};  // nothing is scored yet
-      weigh(flight, std::span(parts).subspan(index, 1), N);
-    } else if (!whole_) {
+      weigh(flight, parts[index], index);
+    } else {
       const TokenScores scores = passes_.score();
       MicroBatch part = parts[index];
       part.scored = scores.view(batch);
       part.values = scores.values;
-      weigh(flight, {&part, 1}, N);
+      if (mismatched_) part.mismatched_sums = flight.mismatched[index];
+      weigh(flight, part, index);
     }
-    passes_.backward(std::span(coefficients_).subspan(4 * first, 4 * N),
-                     values_ ? std::span(dvalues_).subspan(first, N) : std::span<double>());
+    passes_.backward(coefficients_, dvalues_);
     if (one_pass_)
       passes_.download_statistics(static_cast<std::uint8_t*>(flight.statistics.data()) +
                                   i * passes_.statistics_bytes());

@@ -64,9 +64,10 @@ class TrainStep {
   struct Flight {
     StepData data;
     StepTotals totals;
-    StepSums sums;      // of this rank, where it was scored before it was weighed
-    Buffer statistics;  // (micro-batches, Head::block_rows, N), where it was not
-    Buffer numbers;     // Numbers
+    std::vector<std::vector<double>> mismatched;  // of each micro-batch, where the objective needs them
+    StepSums sums;                                // of this rank, where it was scored before it was weighed
+    Buffer statistics;                            // (micro-batches, Head::block_rows, N), where it was not
+    Buffer numbers;                               // Numbers
     std::int64_t step = 0;
     double learning_rate = 0;
     std::uint64_t mark = 0;
@@ -76,8 +77,8 @@ class TrainStep {
     UpdateState update;
   };
   bool agree_to_go_on(std::int64_t step, const std::function<bool()>& stop_requested, StepCounts* counts);
-  bool score_all(Flight& flight, const std::function<bool()>& stop_requested);
-  void weigh(Flight& flight, std::span<const MicroBatch> parts, std::size_t positions);
+  bool score_mismatched(Flight& flight, const std::function<bool()>& stop_requested);
+  void weigh(Flight& flight, const MicroBatch& part, std::size_t micro_batch);
   void mix_inputs(Flight& flight, const Batch& batch, std::int64_t micro_batch);
   void add_ranks(std::int64_t step, StepOutcome& outcome);
 
@@ -91,7 +92,8 @@ class TrainStep {
   AdamWOptimizer optimizer_;
   RankUpdate rank_update_;
   std::unique_ptr<Objective> objective_;
-  const bool one_pass_, whole_;  // weighed without scores; only when the whole step is scored
+  const bool one_pass_;    // weighed without scores
+  const bool mismatched_;  // compared with mismatched completions
   const bool values_;
   InputMixer mixer_;
   std::int32_t end_of_text_ = -1;
