@@ -12,7 +12,9 @@
 #include "src/report/axis.h"
 #include "src/report/curve.h"
 #include "src/report/file.h"
+#include "src/report/markup.h"
 #include "src/report/metrics_file.h"
+#include "src/report/svg.h"
 #include "src/report/utf8.h"
 
 namespace nll {
@@ -54,23 +56,6 @@ text { fill: #9198a1 }
 </style>
 )";
 
-// Text content of XML 1.0: markup escaped, what XML does not allow replaced.
-std::string xml(const std::string& text) {
-  std::string escaped;
-  for (const char c : valid_utf8(text)) {
-    if (c == '&') {
-      escaped += "&amp;";
-    } else if (c == '<') {
-      escaped += "&lt;";
-    } else if (c == '>') {
-      escaped += "&gt;";
-    } else {
-      escaped += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return escaped;
-}
-
 struct Panel {
   double top, bottom;
   Axis x, y;
@@ -78,16 +63,6 @@ struct Panel {
   double at_x(double step) const { return left + (right - left) * x.share(step); }
   double at_y(double value) const { return bottom - (bottom - top) * y.share(value); }
 };
-
-void draw_text(std::string& svg, const char* classes, double x, double y, const char* anchor, const std::string& text) {
-  svg += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", classes, x, y,
-                     anchor, xml(text));
-}
-
-void draw_line(std::string& svg, const char* classes, double x1, double y1, double x2, double y2) {
-  svg += fmt::format("<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n", classes, x1, y1,
-                     x2, y2);
-}
 
 // Grid, frame and the numbers at the left; those of the steps below the lowest panel only.
 void draw_panel(std::string& svg, const Panel& panel, const std::string& name, bool with_steps) {
@@ -200,7 +175,7 @@ void write_loss_plot(const std::vector<Event>& events, const std::string& title,
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
       "role=\"img\">\n<title>{2}</title>\n",
-      page_width, page_height, xml(title));
+      page_width, page_height, html_text(title));
   svg += style;
   for (const auto& [name, panel] : {std::pair{"upper", upper}, std::pair{"lower", lower}}) {
     svg += fmt::format(

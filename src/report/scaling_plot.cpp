@@ -13,6 +13,7 @@
 
 #include "src/report/file.h"
 #include "src/report/markup.h"
+#include "src/report/svg.h"
 #include "src/report/utf8.h"
 
 namespace nll {
@@ -95,16 +96,6 @@ class LogScale {
   double from_, to_;
   double low_ = std::numeric_limits<double>::infinity(), high_ = -std::numeric_limits<double>::infinity();
 };
-
-void draw_text(std::string& svg, const char* classes, double x, double y, const char* anchor, const std::string& text) {
-  svg += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", classes, x, y,
-                     anchor, html_text(text));
-}
-
-void draw_line(std::string& svg, const char* classes, double x1, double y1, double x2, double y2) {
-  svg += fmt::format("<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n", classes, x1, y1,
-                     x2, y2);
-}
 
 // A path through the points that can be shown.
 template <class Points, class Value>

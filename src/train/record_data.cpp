@@ -213,6 +213,18 @@ RecordData open_record_data(const Config& config, const RecordCacheFolder& cache
   return data;
 }
 
+RecordBatching in_order(const RecordDataset& dataset, std::int64_t sequences, std::int64_t context,
+                        const World& world) {
+  RecordBatching made;
+  made.records_per_step = world.size * std::max<std::int64_t>(sequences / dataset.widest(), 1);
+  made.sequences = sequences;
+  made.context = context;
+  made.rank = world.rank;
+  made.ranks = world.size;
+  made.order = RecordOrder::once;
+  return made;
+}
+
 std::int64_t record_context(const RecordData& data, const Config& config) {
   const auto longest = [&](const RecordDataset& dataset) {
     return config.objective.of_rollouts() ? rollout_context(config, dataset) : dataset.longest();

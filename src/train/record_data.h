@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "src/config/config.h"
+#include "src/dist/world.h"
 #include "src/report/console.h"
+#include "src/text/record_batches.h"
 #include "src/text/record_dataset.h"
 #include "src/text/tokenizer.h"
 
@@ -57,6 +59,9 @@ std::vector<std::string> find_record_files(const std::vector<std::string>& patte
 // `threads` 0: cpu.threads, or one for each core.
 RecordData open_record_data(const Config& config, const RecordCacheFolder& cache, Console& console, int threads = 0,
                             const std::function<bool()>& stop_requested = {});
+
+// Once through a dataset in its order: a step is one micro-batch (B,T) of each rank.
+RecordBatching in_order(const RecordDataset& dataset, std::int64_t sequences, std::int64_t context, const World& world);
 
 // T of a run's micro-batches: the longest sequence, of training and validation (of rollouts: the longest prompt and
 // rollout.max_tokens), rounded up to a multiple of 16, model.context at most.

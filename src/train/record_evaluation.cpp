@@ -8,6 +8,7 @@
 #include "src/text/record_batches.h"
 #include "src/train/mismatched.h"
 #include "src/train/rank_sums.h"
+#include "src/train/record_data.h"
 #include "src/train/shared_pace.h"
 #include "src/train/step_source.h"
 
@@ -38,8 +39,8 @@ class RecordEvaluator {
         collective_(collective),
         needs_(request.objective.needs()),
         records_(std::min(request.records, request.dataset.records())),
-        per_step_(collective.world().size * std::max<std::int64_t>(request.sequences / request.dataset.widest(), 1)),
-        batches_(request.dataset, batching()) {
+        batching_(batching()),
+        batches_(request.dataset, batching_) {
     CHECK(batches_.micro_batches() == 1);
     if (needs_.reference_sums) CHECK(request.reference_sums != nullptr);
     if (needs_.mismatched) CHECK(request.reference != nullptr);
@@ -47,7 +48,7 @@ class RecordEvaluator {
 
   std::optional<StepSums> run(const std::function<bool()>& stop_requested, const Progress& progress) {
     StepCounts counts;
-    for (std::int64_t position = 0; position < records_; position += per_step_) {
+    for (std::int64_t position = 0; position < records_; position += batching_.records_per_step) {
       const Batch batch = batch_at(position);
       const MicroBatch seen{.batch = &batch};
       counts += count(Step({&seen, 1}));
@@ -55,10 +56,10 @@ class RecordEvaluator {
     totals_.counts = add_over_ranks(collective_, counts);
     SharedPace pace(collective_, stop_requested, 1);
     const bool done = pace.run("held-out records", [&] {
-      for (std::int64_t position = 0; position < records_; position += per_step_) {
+      for (std::int64_t position = 0; position < records_; position += batching_.records_per_step) {
         if (!pace.tick()) return;
         look_at(position);
-        if (progress) progress(std::min(position + per_step_, records_), records_);
+        if (progress) progress(std::min(position + batching_.records_per_step, records_), records_);
       }
     });
     if (!done) return std::nullopt;
@@ -69,13 +70,7 @@ class RecordEvaluator {
 
  private:
   RecordBatching batching() const {
-    RecordBatching made;
-    made.records_per_step = per_step_;
-    made.sequences = request_.sequences;
-    made.context = request_.context;
-    made.rank = collective_.world().rank;
-    made.ranks = collective_.world().size;
-    made.order = RecordOrder::once;
+    RecordBatching made = in_order(request_.dataset, request_.sequences, request_.context, collective_.world());
     made.prompt_targets = request_.prompt_targets;
     return made;
   }
@@ -167,7 +162,8 @@ class RecordEvaluator {
   const GptTensors& weights_;
   Collective& collective_;
   const Needs needs_;
-  const std::int64_t records_, per_step_;
+  const std::int64_t records_;
+  const RecordBatching batching_;
   RecordBatches batches_;
   StepTotals totals_;
   StepSums sums_;

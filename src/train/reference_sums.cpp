@@ -14,6 +14,7 @@
 #include "kernels/check.h"
 #include "src/checkpoint/hash.h"
 #include "src/text/record_batches.h"
+#include "src/train/record_data.h"
 #include "src/train/reference_cache.h"
 #include "src/train/shared_pace.h"
 
@@ -40,18 +41,18 @@ class Computation {
         reference_(reference),
         collective_(collective),
         records_(reference_records(request)),
-        per_step_(collective.world().size * std::max<std::int64_t>(request.sequences / request.dataset.widest(), 1)),
-        batches_(request.dataset, batching()) {}
+        batching_(in_order(request.dataset, request.sequences, request.context, collective.world())),
+        batches_(request.dataset, batching_) {}
 
   // The content of a cache, on all ranks; none: stopped.
   std::optional<std::string> run(Console& console, const std::function<bool()>& stop_requested) {
     Job job(console, fmt::format("reference, {}", request_.name), "records");
     SharedPace pace(collective_, stop_requested, 1);
     const bool done = pace.run("log-probabilities of the reference", [&] {
-      for (std::int64_t position = 0; position < records_; position += per_step_) {
+      for (std::int64_t position = 0; position < records_; position += batching_.records_per_step) {
         if (!pace.tick()) return;
         score(position);
-        job.update(std::min(position + per_step_, records_), records_);
+        job.update(std::min(position + batching_.records_per_step, records_), records_);
       }
     });
     if (!done) return std::nullopt;
@@ -60,17 +61,6 @@ class Computation {
   }
 
  private:
-  RecordBatching batching() const {
-    RecordBatching made;
-    made.records_per_step = per_step_;
-    made.sequences = request_.sequences;
-    made.context = request_.context;
-    made.rank = collective_.world().rank;
-    made.ranks = collective_.world().size;
-    made.order = RecordOrder::once;
-    return made;
-  }
-
   void score(std::int64_t position) {
     const Batch batch = batches_.micro_batch(position, 0);
     if (batch.valid_tokens() == 0) return;
@@ -113,7 +103,8 @@ class Computation {
   Scorer& scorer_;
   const GptTensors& reference_;
   Collective& collective_;
-  const std::int64_t records_, per_step_;
+  const std::int64_t records_;
+  const RecordBatching batching_;
   RecordBatches batches_;
   std::vector<Entry> mine_;
 };
