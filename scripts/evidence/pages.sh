@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by scripts/evidence.sh in its work folder: the tables of $output out of json/.
 readonly round='def r(n): if . == null then "-" else (. * pow(10; n) | round) / pow(10; n) | tostring end;
+def digits(n): if . == 0 then "0" else (log10 | floor) as $e | pow(10; n - 1 - $e) as $m | (. * $m | round) / $m | tostring end;
 def row: "| " + (map(tostring) | join(" | ")) + " |";
 def interval(n): if . == null then "-" else "\(.low | r(n)) to \(.high | r(n))" end;
 # Of a list: its mean, and "low to high": 95 % of Student.
@@ -43,7 +44,7 @@ drawn() {
   for setting in "$@"; do set+=(-v "$setting"); done
   awk -F'\t' "${set[@]}" -f "$here/scripts/evidence/plot.awk" > "$output/$name.svg.part" || fail "plot $name.svg"
   mv "$output/$name.svg.part" "$output/$name.svg"
-  printf '\n![%s](%s.svg)\n\n' "$title" "$name"
+  printf '\n![%s](%s.svg)\n' "$title" "$name"
 }
 # points FILTER: of a jq filter over all of standard input as a list: a row of plot.awk for each of its lists.
 points() { jq -rs "$round $* | map(if . == null then \"-\" else tostring end) | @tsv"; }
@@ -71,7 +72,7 @@ value_of() { sed -E "s/.*$1=([^,]+).*/\1/" <<< "$2"; }
   columns k "excess" "standard error" "excess, other text" "standard error"
   rows '.[0].exposure_bias.curve[] | [.k, (.excess.mean | r(4)), (.excess.standard_error | r(4)), (.excess_other_text.mean | r(4)), (.excess_other_text.standard_error | r(4))] | row' < json/forcing.json
   points 'def bar(n; e): if e.standard_error == null then [n, e.mean] else [n, e.mean, e.mean - 1.96 * e.standard_error, e.mean + 1.96 * e.standard_error] end;
-    .[0].exposure_bias.curve | (.[] | ["own words"] + bar(.k; .excess)), (.[] | select(.excess_other_text.mean != null) | ["gold text from elsewhere"] + bar(.k; .excess_other_text))' < json/forcing.json |
+    .[0].exposure_bias.curve | (.[] | ["own words"] + bar(.k; .excess)), (.[] | select(.excess_other_text.mean != null) | ["other gold text"] + bar(.k; .excess_other_text))' < json/forcing.json |
     drawn exposure "What foreign words before it cost gold text" "k, tokens before the continuation" "excess loss, nats per token" log_x=1 zero=1
   columns "steps after the gold prefix" "right, gold before" "right, free running"
   rows '.[0].exposure_bias.accuracy[] | ["\(.first_step) to \(.last_step)", (.gold_before.mean | r(3)), (.free_running.mean | r(3))] | row' < json/forcing.json
@@ -120,13 +121,15 @@ done > smoothing.jsons
   columns smoothing temperature "ECE as it is" "ECE at it" "loss as it is" "loss at it"
   rows 'group_by(.smoothing)[] | [.[0].smoothing, (map(.temperature) | mean | r(3)), (map(.before.ece) | mean | r(4)), (map(.after.ece) | mean | r(4)), (map(.before.loss) | mean | r(4)), (map(.after.loss) | mean | r(4))] | row' < smoothing.jsons
   heading "Is what has probability p right in p of all cases?"
-  echo "Every probability of every token of the vocabulary, all seeds together: how often it came, by what the model said."
+  echo "Every probability of every token of the vocabulary, all seeds together: how often it came, by what the model said"
+  echo "(smoothing 0, 0.05, ...). Below a millionth next to nothing came."
   echo
-  mapfile -t kinds < <(jq -s 'map(.smoothing) | unique[]' smoothing.jsons)
-  columns "probability up to" "${kinds[@]/#/said, smoothing }" "${kinds[@]/#/came, smoothing }"
+  names=()
+  for kind in $(jq -s 'map(.smoothing) | unique[]' smoothing.jsons); do names+=("$kind: said" "$kind: came"); done
+  columns "probability up to" "${names[@]}"
   rows '(map(.smoothing) | unique) as $kinds | [.[] | .smoothing as $s | .events[] | . + {smoothing: $s}] | group_by(.to) | reverse[] |
-    . as $bins | [(.[0].to | r(6))] + [$kinds[] as $k | [$bins[] | select(.smoothing == $k)] | if length == 0 then "-" else (map(.events * .probability) | add) / (map(.events) | add) | r(5) end] +
-    [$kinds[] as $k | [$bins[] | select(.smoothing == $k)] | if length == 0 then "-" else (map(.happened) | add) / (map(.events) | add) | r(5) end] | row' < smoothing.jsons
+    . as $bins | select(.[0].to > 9e-7) | [(.[0].to | digits(3))] + [$kinds[] as $k | [$bins[] | select(.smoothing == $k)] |
+    if length == 0 then "-", "-" else (map(.events) | add) as $all | (map(.events * .probability), map(.happened) | add / $all | digits(3)) end] | row' < smoothing.jsons
 } | page label-smoothing "Label smoothing: perplexity, calibration, cloze"
 
 # (c)

@@ -13,8 +13,10 @@ void PositionLosses::add(std::int64_t seen, double nll) {
   const std::size_t bucket = static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(seen)) - 1);
   while (buckets_.size() <= bucket) {
     const std::int64_t first = std::int64_t{1} << buckets_.size();
-    buckets_.push_back({first, 2 * first - 1});
+    if (!buckets_.empty()) buckets_.back().last = first - 1;
+    buckets_.push_back({first, first});
   }
+  buckets_[bucket].last = std::max(buckets_[bucket].last, seen);
   ++buckets_[bucket].tokens;
   buckets_[bucket].nll += nll;
 }
