@@ -17,8 +17,8 @@ struct LossBucket {
   double unigram_loss() const { return tokens == 0 ? 0 : unigram_nll / static_cast<double>(tokens); }
 };
 
-// Buckets [2^k, 2^(k+1)) of the number of tokens that the model saw of the context before it predicted; the last ends with
-// the longest that was seen.
+// Buckets [2^k, 2^(k+1)) of the number of tokens that the model saw of the context before it predicted; the last ends
+// with the longest that was seen.
 class PositionLosses {
  public:
   void add(std::int64_t seen, double nll);                             // seen >= 1
