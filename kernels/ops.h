@@ -100,6 +100,9 @@ struct Ops {
   virtual void linear(Tensor y, Tensor x, Tensor w, Tensor bias) = 0;  // y = x w + bias
   // pre = x w + bias (kept for backward), y = gelu(pre) = pre/2 (1 + tanh(sqrt(2/pi) (pre + 0.044715 pre^3)))
   virtual void linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias) = 0;
+  // The same from a `pre` that was kept. On a GPU whose library makes y together with the product, that y is of the sum
+  // before it was rounded to `pre`: the last bit of 16-bit numbers can differ.
+  virtual void gelu(Tensor y, Tensor pre) = 0;
   // dx = dy w^T;  dw (+)= x^T dy;  dbias (+)= sum_N dy.                       An empty dx is not computed.
   virtual void linear_backward(Tensor dx, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w) = 0;
   // The same for a layer whose input was y = gelu(pre): dpre = (dy w^T) * gelu'(pre), with x = that y. dpre may be pre.

@@ -25,6 +25,7 @@ class CpuOps : public Ops {
 
   void linear(Tensor y, Tensor x, Tensor w, Tensor bias) override;
   void linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias) override;
+  void gelu(Tensor y, Tensor pre) override;
   void linear_backward(Tensor dx, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w) override;
   void linear_backward_gelu(Tensor dpre, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w,
                             Tensor pre) override;

@@ -62,6 +62,15 @@ void CpuOps::linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias) 
   });
 }
 
+void CpuOps::gelu(Tensor y, Tensor pre) {
+  const std::int64_t n = pre.rows(), width = pre.last();
+  float *out = expect_rows(y, "y", n, width), *kept = pre.as<float>();
+  team_->for_each_part(n, 1, [&](Range part, int) {
+    for (std::int64_t i = part.begin; i < part.end; ++i)
+      rows_.bias_gelu(out + i * width, kept + i * width, nullptr, width);
+  });
+}
+
 void CpuOps::weight_gradient_part(int thread, float* dw, float* dbias, Into into, const float* dy, const float* x,
                                   std::int64_t n, std::int64_t inputs, std::int64_t outputs) {
   const bool accumulate = into == Into::add;

@@ -164,6 +164,11 @@ void CudaOps::linear_gelu(Tensor y, Tensor pre, Tensor x, Tensor w, Tensor bias)
   queue_gelu(*stream_, call.c, call.auxiliary, type, n * outputs);
 }
 
+void CudaOps::gelu(Tensor y, Tensor pre) {
+  void* out = expect_rows(y, "y", pre.type(), pre.rows(), pre.last());
+  queue_gelu(*stream_, out, pre.data(), pre.type(), pre.size());
+}
+
 void CudaOps::linear_backward(Tensor dx, Tensor dw, Tensor dbias, Into into, Tensor dy, Tensor x, Tensor w) {
   const LinearShape shape = linear_shape(x, w);
   const auto [type, n, inputs, outputs] = shape;

@@ -92,10 +92,11 @@ std::optional<Gaps> gaps_of(const Report& report) {
   const DeviceRates rates = known != nullptr ? *known
                                              : measured_rates(report.device, report.plan.numerics,
                                                               report.measured.matmul, report.measured.memory);
-  return Gaps{measured_stages(report.ops, report.step.seconds),
-              speed_of_light(report.config.model, report.config.model.context, report.plan.sequences,
-                             report.plan.micro_batches, rates, Bound::practical),
-              rates.source};
+  return Gaps{
+      measured_stages(report.ops, report.step.seconds),
+      speed_of_light(report.config.model, report.config.model.context, report.plan.sequences, report.plan.micro_batches,
+                     rates, Bound::practical, recompute_of(report.config.batch.recompute)),
+      rates.source};
 }
 
 std::string json_text(const Report& report) {
@@ -192,8 +193,10 @@ std::string gaps_text(const Report& report) {
     text += fmt::format("  {:<28}{:>12.1f}{:>12.1f}{:>10.1f}\n", name, measured * 1e3, practical * 1e3,
                         (measured - practical) * 1e3);
   };
-  for (int i = 0; i < stage_count; ++i)
+  for (int i = 0; i < stage_count; ++i) {
+    if (static_cast<Stage>(i) == Stage::recomputation && gaps->practical.seconds[i] == 0) continue;
     line(stage_name(static_cast<Stage>(i)), gaps->measured.seconds[i], gaps->practical.seconds[i]);
+  }
   line("together", gaps->measured.total(), gaps->practical.total());
   return text + fmt::format("  practical: {}\n", gaps->source);
 }

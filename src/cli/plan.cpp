@@ -84,7 +84,8 @@ struct Estimate {
 Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target, const ScalingOptions& options) {
   Estimate result;
   const auto bound = [&](Bound which) {
-    return speed_of_light(config.model, plan.context, plan.sequences, plan.micro_batches, target.rates, which);
+    return speed_of_light(config.model, plan.context, plan.sequences, plan.micro_batches, target.rates, which,
+                          recompute_of(config.batch.recompute));
   };
   result.limit = bound(Bound::limit);
   result.practical = bound(Bound::practical);
@@ -149,6 +150,7 @@ std::string stages_text(const Target& target, const Estimate& time) {
   };
   const auto milliseconds = [](double seconds) { return fmt::format("{:.1f}", 1e3 * seconds); };
   for (int i = 0; i < stage_count; ++i) {
+    if (static_cast<Stage>(i) == Stage::recomputation && time.limit.seconds[i] == 0) continue;
     line(stage_name(static_cast<Stage>(i)), milliseconds(time.limit.seconds[i]),
          milliseconds(time.practical.seconds[i]), "");
   }

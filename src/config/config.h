@@ -79,11 +79,14 @@ struct HeadConfig {
 struct BatchConfig {
   std::int64_t tokens_per_step = 524288;
   AutoInteger sequences;
+  std::string recompute = "none";
 
   void fields(Visitor& v) {
     v.integer("tokens_per_step", tokens_per_step, between(1, std::int64_t{1} << 40), "tokens",
               "global batch of one optimizer step; objectives of records count records instead");
     v.automatic("sequences", sequences, between(1, 1 << 20), "sequences", "sequences of one micro-batch on one rank");
+    v.choice("recompute", recompute, {"none", "gelu", "norm", "block"},
+             "activations that the backward pass computes again instead of keeping, to save memory");
   }
 };
 

@@ -15,8 +15,16 @@ std::uint64_t dropout_sites(const ModelConfig& model) { return 2 * static_cast<s
 
 }  // namespace
 
+Recompute recompute_of(const std::string& name) {
+  if (name == "gelu") return Recompute::gelu;
+  if (name == "norm") return Recompute::norm;
+  if (name == "block") return Recompute::block;
+  CHECK(name == "none");
+  return Recompute::none;
+}
+
 ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
-                    const Numerics& numerics, ActivationSlots* slots) {
+                    const Numerics& numerics, Recompute recompute, ActivationSlots* slots) {
   const std::int64_t N = checked_product(sequences, context), C = model.width;
   const bool training = pass == Pass::training;
   ArenaPlan plan(training ? "activations" : "evaluation activations");
@@ -27,26 +35,27 @@ ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64
   };
   const auto row = [&](const std::string& name) { return plan.add(name, DType::f32, {N}); };
   for (std::int64_t l = 0; l < model.layers; ++l) {
-    if (!training && l > 0) {
-      LayerActivations shared = made.layers[0];
-      made.layers.push_back(shared);
-      continue;
-    }
     const std::string h = "h." + std::to_string(l) + ".";
-    LayerActivations a{};
-    a.residual = stream(h + "residual");
-    a.ln1 = computed(h + "ln_1", C);
-    a.ln1_mean = row(h + "ln_1.mean");
-    a.ln1_rstd = row(h + "ln_1.rstd");
-    a.qkv = computed(h + "qkv", 3 * C);
-    a.attention = computed(h + "attention", C);
-    a.lse = plan.add(h + "lse", DType::f32, {sequences, model.heads, context});
-    a.middle = stream(h + "middle");
-    a.ln2 = computed(h + "ln_2", C);
-    a.ln2_mean = row(h + "ln_2.mean");
-    a.ln2_rstd = row(h + "ln_2.rstd");
-    a.pre = computed(h + "pre", 4 * C);
-    a.gelu = computed(h + "gelu", 4 * C);
+    // Those of layer 0, where they need not be kept.
+    LayerActivations a = l > 0 ? made.layers[0] : LayerActivations{};
+    const auto own = [&](Recompute from) { return l == 0 || (training && recompute < from); };
+    if (l == 0 || training) a.residual = stream(h + "residual");
+    if (own(Recompute::norm)) a.ln1 = computed(h + "ln_1", C);
+    if (own(Recompute::block)) {
+      a.ln1_mean = row(h + "ln_1.mean");
+      a.ln1_rstd = row(h + "ln_1.rstd");
+      a.qkv = computed(h + "qkv", 3 * C);
+      a.attention = computed(h + "attention", C);
+      a.lse = plan.add(h + "lse", DType::f32, {sequences, model.heads, context});
+      a.middle = stream(h + "middle");
+    }
+    if (own(Recompute::norm)) a.ln2 = computed(h + "ln_2", C);
+    if (own(Recompute::block)) {
+      a.ln2_mean = row(h + "ln_2.mean");
+      a.ln2_rstd = row(h + "ln_2.rstd");
+      a.pre = computed(h + "pre", 4 * C);
+    }
+    if (own(Recompute::gelu)) a.gelu = computed(h + "gelu", 4 * C);
     made.layers.push_back(a);
   }
   made.residual = training ? stream("residual") : made.layers[0].residual;
@@ -70,11 +79,12 @@ ArenaPlan Gpt::plan(const ModelConfig& model, std::int64_t sequences, std::int64
 }
 
 Gpt::Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass,
-         const Numerics& numerics)
+         const Numerics& numerics, Recompute recompute)
     : model_(model),
       ops_(ops),
       pass_(pass),
-      arena_(device, plan(model, sequences, context, pass, numerics, &slots_)),
+      recompute_(recompute),
+      arena_(device, plan(model, sequences, context, pass, numerics, recompute, &slots_)),
       same_types_(numerics.residual == numerics.compute) {}
 
 DropoutOffset Gpt::dropout_offset(const ModelConfig& model, std::int64_t step, std::int64_t first_row) {
@@ -121,17 +131,23 @@ void Gpt::begin_forward(const GptTensors& weights, Tensor tokens, const DropoutK
                  weights.layers[0].ln1_bias);
 }
 
-void Gpt::forward_layers(const GptTensors& weights, std::int64_t begin, std::int64_t end) {
+void Gpt::forward_to_gelu(const GptTensors& weights, std::int64_t l) {
   const std::int64_t C = model_.width;
+  const LayerActivations& a = slots_.layers[l];
+  const LayerTensors& w = weights.layers[l];
+  ops_.linear(rows(a.qkv), rows(a.ln1), w.qkv_weight, w.qkv_bias);
+  ops_.attention(at(a.attention, C), lse(a), at(a.qkv, 3 * C), model_.heads);
+  ops_.linear(rows(slots_.branch), rows(a.attention), w.attention_weight, w.attention_bias);
+  ops_.residual_layernorm(rows(a.middle), rows(a.ln2), rows(a.ln2_mean), rows(a.ln2_rstd), rows(a.residual),
+                          rows(slots_.branch), w.ln2_weight, w.ln2_bias, dropout(attention_site(l)));
+  ops_.linear_gelu(rows(a.gelu), rows(a.pre), rows(a.ln2), w.fc_weight, w.fc_bias);
+}
+
+void Gpt::forward_layers(const GptTensors& weights, std::int64_t begin, std::int64_t end) {
   for (std::int64_t l = begin; l < end; ++l) {
     const LayerActivations& a = slots_.layers[l];
     const LayerTensors& w = weights.layers[l];
-    ops_.linear(rows(a.qkv), rows(a.ln1), w.qkv_weight, w.qkv_bias);
-    ops_.attention(at(a.attention, C), lse(a), at(a.qkv, 3 * C), model_.heads);
-    ops_.linear(rows(slots_.branch), rows(a.attention), w.attention_weight, w.attention_bias);
-    ops_.residual_layernorm(rows(a.middle), rows(a.ln2), rows(a.ln2_mean), rows(a.ln2_rstd), rows(a.residual),
-                            rows(slots_.branch), w.ln2_weight, w.ln2_bias, dropout(attention_site(l)));
-    ops_.linear_gelu(rows(a.gelu), rows(a.pre), rows(a.ln2), w.fc_weight, w.fc_bias);
+    forward_to_gelu(weights, l);
     ops_.linear(rows(slots_.branch), rows(a.gelu), w.projection_weight, w.projection_bias);
     // The branch joins the residual together with the norm that follows: the next block's first, or the final one.
     const bool last = l + 1 == model_.layers;
@@ -142,6 +158,22 @@ void Gpt::forward_layers(const GptTensors& weights, std::int64_t begin, std::int
                             last ? weights.final_weight : weights.layers[l + 1].ln1_weight,
                             last ? weights.final_bias : weights.layers[l + 1].ln1_bias, dropout(mlp_site(l)));
   }
+}
+
+// Every op here repeats one of the forward pass on the same values, so that what it makes has the same bits. The last
+// layer's are still there.
+void Gpt::recompute(const GptTensors& weights, std::int64_t l) {
+  if (recompute_ == Recompute::none || l + 1 == model_.layers) return;
+  const LayerActivations& a = slots_.layers[l];
+  const LayerTensors& w = weights.layers[l];
+  if (recompute_ >= Recompute::norm) {
+    ops_.layernorm(rows(a.ln1), rows(a.ln1_mean), rows(a.ln1_rstd), rows(a.residual), w.ln1_weight, w.ln1_bias);
+  }
+  if (recompute_ == Recompute::block) return forward_to_gelu(weights, l);
+  if (recompute_ == Recompute::norm) {
+    ops_.layernorm(rows(a.ln2), rows(a.ln2_mean), rows(a.ln2_rstd), rows(a.middle), w.ln2_weight, w.ln2_bias);
+  }
+  ops_.gelu(rows(a.gelu), rows(a.pre));
 }
 
 // Without dropout the gradient of a branch is the gradient of the residual it was added to, where the types agree.
@@ -166,6 +198,7 @@ void Gpt::backward_layers(const GptTensors& weights, const GptTensors& gradients
   const Tensor dresidual = rows(slots_.dresidual), dnorm = rows(slots_.dnorm), masked = this->masked();
   const Tensor dbranch = masked.empty() ? dresidual : masked;
   for (std::int64_t l = end - 1; l >= begin; --l) {
+    recompute(weights, l);
     const LayerActivations& a = slots_.layers[l];
     const LayerTensors& w = weights.layers[l];
     const LayerTensors& g = gradients.layers[l];

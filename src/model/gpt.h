@@ -24,7 +24,16 @@ struct DropoutKey {
 
 enum class Pass { training, inference };  // inference keeps nothing for a backward pass
 
-// Slots of the activation arena. In Pass::inference all layers share theirs.
+// What the backward pass computes again instead of keeping it of every layer (Chen et al. 2016), each with what is
+// before it. Rows of C a layer keeps at least: 16, 12, 10, 1.
+//   gelu   the output of GELU, from its input
+//   norm   the outputs of both LayerNorms, from theirs
+//   block  everything between two blocks, from the residual stream: a forward pass more, less one product
+enum class Recompute { none, gelu, norm, block };
+// "none", "gelu", "norm", "block".
+Recompute recompute_of(const std::string& name);
+
+// Slots of the activation arena. In Pass::inference all layers share theirs; in training those that are recomputed.
 struct LayerActivations {
   int residual, ln1, ln1_mean, ln1_rstd, qkv, attention, lse, middle, ln2, ln2_mean, ln2_rstd, pre, gelu;
 };
@@ -41,12 +50,13 @@ class Gpt {
  public:
   // The activations of `sequences` sequences of `context` tokens.
   static ArenaPlan plan(const ModelConfig& model, std::int64_t sequences, std::int64_t context, Pass pass,
-                        const Numerics& numerics = {}, ActivationSlots* slots = nullptr);
+                        const Numerics& numerics = {}, Recompute recompute = Recompute::none,
+                        ActivationSlots* slots = nullptr);
   // What stands for (step, first_row) of a DropoutKey in its `offset`.
   static DropoutOffset dropout_offset(const ModelConfig& model, std::int64_t step, std::int64_t first_row);
 
   Gpt(const ModelConfig& model, Ops& ops, Device& device, std::int64_t sequences, std::int64_t context, Pass pass,
-      const Numerics& numerics = {});
+      const Numerics& numerics = {}, Recompute recompute = Recompute::none);
 
   // tokens (B,T) i32 with B <= sequences and T <= context. Returns the normed hidden states (B*T, C), which stay valid
   // until the next forward. Without a key there is no dropout.
@@ -74,6 +84,8 @@ class Gpt {
   void end_backward(const GptTensors& gradients, Into into);
 
  private:
+  void forward_to_gelu(const GptTensors& weights, std::int64_t l);  // from the first norm's output
+  void recompute(const GptTensors& weights, std::int64_t l);
   Dropout dropout(int site) const;
   Tensor rows(int slot) const;                      // the slot cut to the B*T rows of this pass
   Tensor at(int slot, std::int64_t width) const;    // (B,T,width)
@@ -83,6 +95,7 @@ class Gpt {
   ModelConfig model_;
   Ops& ops_;
   Pass pass_;
+  Recompute recompute_;
   ActivationSlots slots_;
   Arena arena_;
   Tensor tokens_;

@@ -141,7 +141,7 @@ void Benchmark::time_parts(StepTiming& timing, int count, const std::function<bo
   UpdateState first = first_update_state(numerics);
   first.learning_rate = 1e-4f;
   optimizer.set_state(first);
-  Gpt gpt(model, ops_, device_, B, T, Pass::training, numerics);
+  Gpt gpt(model, ops_, device_, B, T, Pass::training, numerics, recompute_of(config_.batch.recompute));
   Head head(model, config_.head, ops_, device_, N, numerics);
   const Tensor tokens = random_tokens({B, T}), targets = random_tokens({N}), coefficients = filled(DType::f32, {N, 4});
   std::vector<float> host(static_cast<std::size_t>(4 * N));

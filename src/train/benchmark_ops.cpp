@@ -179,13 +179,35 @@ std::vector<Benchmark::Case> Benchmark::cases() {
       2 * bytes_of_all({master, m, second}) + bytes_of_all({g_wte}) + real(rounded.empty() ? 0 : rounded.bytes()),
       arena,
       [=, &ops] { ops.adamw(flat(master), rounded, flat(m), flat(second), flat(g_wte), 0.1f, 0, state, AdamW{}); });
+  const Recompute recompute = recompute_of(config_.batch.recompute);
+  const double again = layers - micro;
+  if (recompute == Recompute::block) {
+    add("recompute block", Stage::recomputation, 16 * c * row + 2 * t * row,
+        bytes_of_all({x, y, qkv, qkv, y, y, y, z, y, x, a, wide, pre, a, w_qkv, w_proj, w_fc}), again, [=, &ops] {
+          ops.layernorm(y, mean, rstd, x, norm_weight, norm_weight);
+          ops.linear(qkv_rows, a, w_qkv, bias3);
+          ops.attention(as_BTC(y), lse, qkv, H);
+          ops.linear(y, a, w_proj, bias);
+          ops.residual_layernorm(z, y, mean, rstd, x, a, norm_weight, norm_weight, {});
+          ops.linear_gelu(wide, pre, a, w_fc, bias4);
+        });
+  } else if (recompute != Recompute::none) {
+    add("recompute gelu", Stage::recomputation, 0, bytes_of_all({wide, pre}), again,
+        [=, &ops] { ops.gelu(wide, pre); });
+    if (recompute == Recompute::norm) {
+      add("recompute norm", Stage::recomputation, 0, bytes_of_all({x, y}), 2 * again,
+          [=, &ops] { ops.layernorm(y, mean, rstd, x, norm_weight, norm_weight); });
+    }
+  }
   return all;
 }
 
 std::string Benchmark::op_names() const {
-  return "embedding, layernorm, linear, attention, residual_layernorm, linear_gelu, head_logits, "
-         "cross_entropy_backward, head_backward, "
-         "layernorm_backward, linear_backward, attention_backward, embedding_backward, square_sums, norm, adamw";
+  const std::string names =
+      "embedding, layernorm, linear, attention, residual_layernorm, linear_gelu, head_logits, "
+      "cross_entropy_backward, head_backward, "
+      "layernorm_backward, linear_backward, attention_backward, embedding_backward, square_sums, norm, adamw";
+  return config_.batch.recompute == "none" ? names : names + ", recompute";
 }
 
 double Benchmark::time_call(const std::function<void()>& run) {

@@ -64,7 +64,8 @@ std::vector<ArenaPlan> arenas_of(const Config& config, const ParameterTable& tab
     arenas.push_back(RankUpdate::plan(ranked.ranks));
     arenas.push_back(Collective::plan(collective_settings(config, ranked.buckets), world));
   }
-  arenas.push_back(Gpt::plan(model, sequences, context, Pass::training, numerics));
+  arenas.push_back(
+      Gpt::plan(model, sequences, context, Pass::training, numerics, recompute_of(config.batch.recompute)));
   const bool records = config.objective.of_records();
   arenas.push_back(
       Head::plan(model, config.head, tokens, numerics, nullptr, records ? RowChoice::chosen : RowChoice::all));
@@ -229,11 +230,13 @@ void check_memory(const TrainPlan& plan, std::int64_t available_bytes) {
   for (std::size_t i = 0; i < 3 && i < largest.size(); ++i) {
     parts += fmt::format("{}{} {}", i ? ", " : "", largest[i]->name(), human_bytes(largest[i]->bytes()));
   }
-  throw Error(Exit::resources,
-              fmt::format("memory: the run needs {} and {} are available (largest: {})", human_bytes(needed),
-                          human_bytes(available_bytes), parts),
-              "smaller batch.sequences or head.chunk_tokens shrink activations and head; a smaller model.width or "
-              "model.layers shrinks the rest; `nll plan CONFIG` shows every part");
+  throw Error(
+      Exit::resources,
+      fmt::format("memory: the run needs {} and {} are available (largest: {})", human_bytes(needed),
+                  human_bytes(available_bytes), parts),
+      "smaller batch.sequences or head.chunk_tokens shrink activations and head, batch.recompute \"block\" keeps "
+      "hardly any activations; a smaller model.width or model.layers shrinks the rest; `nll plan CONFIG` shows "
+      "every part");
 }
 
 }  // namespace nll

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 bool may_change(const std::string& difference) {
   for (const char* section : {"run.directory:", "log.", "evaluation.", "checkpoint.", "sample.", "cpu.",
                               "device:", "cuda.", "dist.", "precision.", "optimizer.moments:", "head.logits", "data.",
-                              "run.initial_weights:", "head.chunk_tokens:", "batch.sequences:"}) {
+                              "run.initial_weights:", "head.chunk_tokens:", "batch.sequences:", "batch.recompute:"}) {
     if (difference.starts_with(section)) return true;
   }
   return false;

@@ -126,6 +126,8 @@ const char* stage_name(Stage stage) {
       return "AdamW and norm";
     case Stage::accumulation_and_gaps:
       return "accumulation and gaps";
+    case Stage::recomputation:
+      return "recomputation";
   }
   return "";
 }
@@ -133,7 +135,7 @@ const char* stage_name(Stage stage) {
 double StepTime::total() const { return std::accumulate(std::begin(seconds), std::end(seconds), 0.0); }
 
 StepTime speed_of_light(const ModelConfig& model, std::int64_t context, std::int64_t sequences,
-                        std::int64_t micro_batches, const DeviceRates& rates, Bound bound) {
+                        std::int64_t micro_batches, const DeviceRates& rates, Bound bound, Recompute recompute) {
   const bool practical = bound == Bound::practical;
   const double C = real(model.width), L = real(model.layers), T = real(context),
                V = real(padded_vocabulary(model.vocabulary)), e = real(rates.element_bytes);
@@ -165,6 +167,14 @@ StepTime speed_of_light(const ModelConfig& model, std::int64_t context, std::int
   // Read: gradient, weight, both moments. Written: the last three, and a rounded copy. The norm reads the gradient.
   at(Stage::update) = (e + 24 + (e < 4 ? e : 0) + e) * parameters / memory;
   at(Stage::accumulation_and_gaps) = (micro - 1) * e * parameters / memory + micro * (22 * L + 20) * rates.gap_seconds;
+  // Of all layers but the last. GELU reads and writes four rows, a norm one; a block is its forward pass but for the
+  // last product and for what joins it to the residual.
+  double& again = at(Stage::recomputation);
+  if (recompute == Recompute::block) {
+    again = 2 * 8 * (L - 1) * C * C * N / matmul + 2 * T * C * (L - 1) * N / attention_forward + rows(6 * (L - 1));
+  } else if (recompute != Recompute::none) {
+    again = rows((recompute == Recompute::norm ? 12 : 8) * (L - 1));
+  }
   return time;
 }
 

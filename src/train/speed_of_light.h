@@ -11,6 +11,7 @@
 
 #include "kernels/device.h"
 #include "src/config/config.h"
+#include "src/model/gpt.h"
 #include "src/model/numerics.h"
 
 namespace nll {
@@ -52,10 +53,11 @@ enum class Stage {
   norm_backward,
   cross_entropy,
   embeddings,
-  update,                // AdamW and the gradients' norm
-  accumulation_and_gaps  // reading gradients to add to them, and between kernels
+  update,                 // AdamW and the gradients' norm
+  accumulation_and_gaps,  // reading gradients to add to them, and between kernels
+  recomputation           // of activations that were not kept
 };
-inline constexpr int stage_count = 10;
+inline constexpr int stage_count = 11;
 const char* stage_name(Stage stage);
 
 // limit: at the rates themselves. practical: products derated as those of this width are, memory and attention at what
@@ -69,6 +71,7 @@ struct StepTime {
 
 // An optimizer step of `micro_batches` times `sequences` sequences of `context` tokens on one device.
 StepTime speed_of_light(const ModelConfig& model, std::int64_t context, std::int64_t sequences,
-                        std::int64_t micro_batches, const DeviceRates& rates, Bound bound);
+                        std::int64_t micro_batches, const DeviceRates& rates, Bound bound,
+                        Recompute recompute = Recompute::none);
 
 }  // namespace nll

@@ -60,6 +60,14 @@ TEST(CudaLinear, EqualsItsFormula) {
   });
 }
 
+TEST(CudaLinear, GeluOfWhatWasKeptEqualsItsFormula) {
+  for_every_case([](CudaMachine& machine, const Case& c, DType type, const Layer& layer) {
+    const Tensor pre = machine.put(layer.dy, {c.n, c.outputs}, type), y = machine.make({c.n, c.outputs}, type);
+    machine.ops().gelu(y, pre);
+    expect_gelu(machine.get(y), machine.get(pre), type, 1);
+  });
+}
+
 TEST(CudaLinear, BackwardEqualsItsFormula) {
   for_every_case([](CudaMachine& machine, const Case& c, DType type, const Layer& layer) {
     const Tensor x = machine.put(layer.x, {c.n, c.inputs}, type), w = machine.put(layer.w, {c.inputs, c.outputs}, type);

@@ -31,6 +31,24 @@ TEST(Linear, EqualsItsFormula) {
   });
 }
 
+TEST(Linear, GeluOfWhatWasKeptHasTheBitsOfTheForwardPass) {
+  on_every_machine([](Machine& machine) {
+    for (const Case& c : cases) {
+      Random random(7);
+      const Tensor x = machine.put(random.normals(c.n * c.inputs), {c.n, c.inputs}),
+                   w = machine.put(random.normals(c.inputs * c.outputs), {c.inputs, c.outputs}),
+                   bias = machine.put(random.normals(c.outputs), {c.outputs});
+      const Tensor y = machine.make({c.n, c.outputs}), pre = machine.make({c.n, c.outputs}),
+                   again = machine.make({c.n, c.outputs});
+      machine.ops().linear_gelu(y, pre, x, w, bias);
+      const std::vector<float> kept = machine.get(pre);
+      machine.ops().gelu(again, pre);
+      EXPECT_EQ(machine.get(again), machine.get(y));
+      EXPECT_EQ(machine.get(pre), kept);
+    }
+  });
+}
+
 TEST(Linear, BackwardEqualsCentralDifferences) {
   on_every_machine([](Machine& machine) {
     for (const Case& c : {Case{1, 1, 1}, Case{5, 3, 2}, Case{9, 17, 20}}) {

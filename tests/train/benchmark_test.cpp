@@ -46,13 +46,31 @@ TEST(Benchmark, TimesEveryOpOfAStepAndSaysWhatItDoes) {
     families.insert(op.name.substr(0, op.name.find(' ')));
     if (op.stage != Stage::update) flops += op.flops * op.per_step;
   }
-  EXPECT_EQ(stages.size(), std::size_t{stage_count - 1});  // all but what lies between ops
+  EXPECT_EQ(stages.size(), std::size_t{stage_count - 2});  // all but what lies between ops and what is kept
   std::stringstream names(benchmark.op_names());
   for (std::string name; std::getline(names >> std::ws, name, ',');) EXPECT_EQ(families.count(name), 1u) << name;
   // Products and attention of 3 micro-batches of 32 tokens: 6 for each weight that is multiplied, 7 T C L for
   // attention.
   const double weights = 2 * 12.0 * 32 * 32 + static_cast<double>(padded_vocabulary(61)) * 32;
   EXPECT_NEAR(flops, 96 * (6 * weights + 7.0 * 16 * 32 * 2), 1e-6 * flops);
+}
+
+TEST(Benchmark, TimesWhatIsComputedAgainOnceForAllLayersButTheLast) {
+  Backend backend = one_thread();
+  for (const char* recompute : {"gelu", "norm", "block"}) {
+    Config config = small_config();
+    config.batch.recompute = recompute;
+    double calls = 0, flops = 0;
+    for (const OpTiming& op : Benchmark(config, backend).ops("recompute", never)) {
+      EXPECT_EQ(op.stage, Stage::recomputation);
+      EXPECT_GT(op.seconds, 0);
+      calls += op.per_step;
+      flops += op.flops * op.per_step;
+    }
+    const bool block = std::string(recompute) == "block";
+    EXPECT_EQ(calls, recompute == std::string("norm") ? 9 : 3);  // 3 micro-batches, one of two layers
+    EXPECT_EQ(flops, block ? 96 * (16.0 * 32 * 32 + 2.0 * 16 * 32) : 0);
+  }
 }
 
 TEST(Benchmark, TimesTheOpThatIsNamedAndStopsWhenAsked) {

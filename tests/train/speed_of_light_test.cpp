@@ -55,6 +55,23 @@ TEST(SpeedOfLight, GivesTheWorkedOutStagesOfTheSmallestModel) {
   }
 }
 
+TEST(SpeedOfLight, GivesTheWorkedOutPriceOfComputingAgain) {
+  const DeviceRates& h100 = known_device_rates().front();
+  const ModelConfig model = model_of(sizes[0]);
+  const auto milliseconds = [&](Recompute recompute) {
+    const StepTime with = speed_of_light(model, 1024, 64, 8, h100, Bound::practical, recompute),
+                   without = speed_of_light(model, 1024, 64, 8, h100, Bound::practical);
+    EXPECT_NEAR(with.total() - without.total(), stage(with, Stage::recomputation), 1e-9);
+    return 1e3 * stage(with, Stage::recomputation);
+  };
+  EXPECT_EQ(milliseconds(Recompute::none), 0);
+  // 29 and 29 + 14 for 12 layers, of which the last is still there.
+  EXPECT_NEAR(milliseconds(Recompute::gelu), 28.6 * 11 / 12, 0.1);
+  EXPECT_NEAR(milliseconds(Recompute::norm), 43.0 * 11 / 12, 0.1);
+  // Products 408 / 72 * 16, attention 34, norms 22.
+  EXPECT_NEAR(milliseconds(Recompute::block), (408.0 / 72 * 16 + 34 + 21.5) * 11 / 12, 1.0);
+}
+
 TEST(SpeedOfLight, FasterMemoryShortensOnlyWhatIsBoundByIt) {
   const DeviceRates &h100 = known_device_rates()[0], &h200 = known_device_rates()[1];
   DeviceRates faster = h100;

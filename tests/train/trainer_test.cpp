@@ -108,6 +108,28 @@ TEST(Trainer, TheNumberOfThreadsDoesNotChangeABit) {
   }
 }
 
+TEST(Trainer, ComputingActivationsAgainChangesNoBitOfARun) {
+  Folder folder;
+  write_corpus(folder / "data", 2000, 61);
+  Config kept = tiny_config(folder);
+  ASSERT_EQ(run(kept).exit, Exit::done);
+  for (const char* recompute : {"gelu", "norm", "block"}) {
+    Config again = kept;
+    again.run.directory = folder / recompute;
+    again.batch.recompute = recompute;
+    // Begun without it, and gone on with it from a checkpoint.
+    Config first = again;
+    first.batch.recompute = "none";
+    ASSERT_EQ(run(first, ResumePolicy::refuse, 5).exit, Exit::done);
+    ASSERT_EQ(run(again, ResumePolicy::automatic).exit, Exit::done);
+    EXPECT_EQ(story(again), story(kept)) << recompute;
+    for (const char* file : {"model.safetensors", "optimizer.safetensors"}) {
+      EXPECT_TRUE(read_file(checkpoint_of(again, 12) + "/" + file) == read_file(checkpoint_of(kept, 12) + "/" + file))
+          << recompute << ": " << file;
+    }
+  }
+}
+
 TEST(Trainer, LabelSmoothingAndZLossReportThePlainLossBesideTheirOwn) {
   Folder folder;
   write_corpus(folder / "data", 4000, 61);
