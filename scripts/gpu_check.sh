@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks nll on the GPU of this machine, then measures it. Needs bash, coreutils, awk, and nll; under 10 minutes.
 #   scripts/gpu_check.sh [--bench] [--rehearse] [--only=REGEX] [FOLDER]
-#   --bench      afterwards the four GPT-2 sizes, small batches, and PyTorch where there is one: another 10 to 20 minutes
+#   --bench      afterwards the four GPT-2 sizes, small batches, and PyTorch where there is one: another 15 to 30 minutes
 #   --rehearse   the same checks with the CPU in the GPU's place: proves this script, not the GPU
 #   --only       only the checks with such a name, besides those that the others need (facts, prepare)
 #   FOLDER       where logs, records and tables go; default: $OUT, or gpu-check/ beside the program
@@ -194,6 +194,12 @@ graphs() {
   same_bits one plain
   echo "recorded and plain steps: the same bits"
 }
+recompute() {
+  once one "$device" "${half[0]}"
+  train again "$device" "${half[0]}" --set batch.recompute=block
+  same_bits one again
+  echo "blocks kept and computed again: the same bits"
+}
 resume() {
   once one "$device" "${half[0]}"
   train parts "$device" "${half[0]}" --steps 7
@@ -377,6 +383,7 @@ part curve_fp32 60 curve_fp32
 for precision in "${half[@]}"; do part "curve200_$precision" 60 curve_half "$precision"; done
 part repeat 30 repeat
 part graphs 30 graphs
+part recompute 30 recompute
 part resume 30 resume
 part move_cpu_gpu_cpu 30 move
 part evaluation 40 evaluation
@@ -396,9 +403,10 @@ if $bench && ! $rehearse; then
     for size in 124m 355m 774m 1558m; do
       part "nll_${size}_$round" 300 record_of "nll_${size}_$round" --model $size --steps 10
       part "pytorch_${size}_$round" 300 pytorch "pytorch_${size}_$round" --model $size --steps 5
+      part "nll_${size}_b4_$round" 120 record_of "nll_${size}_b4_$round" --model $size --batch 4 --tokens-per-step 4096 --steps 50
+      part "pytorch_${size}_b4_$round" 120 pytorch "pytorch_${size}_b4_$round" --model $size --batch 4 --tokens-per-step 4096 --steps 20
     done
-    part "nll_124m_b4_$round" 120 record_of "nll_124m_b4_$round" --model 124m --batch 4 --tokens-per-step 4096 --steps 100
-    part "pytorch_124m_b4_$round" 120 pytorch "pytorch_124m_b4_$round" --model 124m --batch 4 --tokens-per-step 4096 --steps 50
+    part "nll_1558m_again_$round" 300 record_of "nll_1558m_again_$round" --model 1558m --set batch.recompute=block --steps 5
   done
 fi
 
