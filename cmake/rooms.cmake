@@ -12,18 +12,23 @@ set(nll_compile_options -Wall -Wextra -Wpedantic -Wshadow -Werror
                         $<$<CXX_COMPILER_ID:Clang>:-Wno-overloaded-shift-op-parentheses>
                         -fno-math-errno -ffp-contract=off)
 target_compile_options(nll_settings INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${nll_compile_options}>")
+# A target with the property NLL_LITTLE_OPTIMISED has no loop that takes time: optimising it would only take time.
+set(little_optimised $<BOOL:$<TARGET_PROPERTY:NLL_LITTLE_OPTIMISED>>)
 if(NLL_SANITIZE)
-  target_compile_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1)
+  target_compile_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
+                                                $<IF:${little_optimised},-O0,-O1> -g1)
   if(NLL_SANITIZE MATCHES undefined)
     # Checked at every access they double the time of a build; AddressSanitizer and the processor notice most of these.
     target_compile_options(nll_settings INTERFACE -fno-sanitize=null,alignment,object-size,vptr)
   endif()
   target_link_options(nll_settings INTERFACE -fsanitize=${NLL_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL Release)
+  target_compile_options(nll_settings INTERFACE $<$<AND:${little_optimised},$<COMPILE_LANGUAGE:CXX>>:-O1>)
 endif()
 
-# The headers that most tests include, compiled once for all of them: a fifth less time for the tests of a sanitizer
-# build. With them a file compiles that forgot an #include, so the other builds do without.
-option(NLL_PRECOMPILE "Precompile the headers that most tests include" OFF)
+# Headers that many files of a target include, compiled once: a fifth less time for a sanitizer build. With them a file
+# compiles that forgot an #include, so the other builds do without.
+option(NLL_PRECOMPILE "Precompile headers that many files include" OFF)
 
 # What ccache asks for where headers are precompiled.
 function(nll_cache_precompiled target)
@@ -45,6 +50,7 @@ function(nll_precompile_test target)
     file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled_test.cpp CONTENT "")
     add_library(nll_precompiled_test OBJECT ${PROJECT_BINARY_DIR}/precompiled_test.cpp)
     target_link_libraries(nll_precompiled_test PRIVATE nll_settings GTest::gtest)
+    set_target_properties(nll_precompiled_test PROPERTIES NLL_LITTLE_OPTIMISED ON)
     target_precompile_headers(nll_precompiled_test PRIVATE <gtest/gtest.h> <algorithm> <filesystem> <functional>)
     nll_cache_precompiled(nll_precompiled_test)
   endif()
@@ -95,7 +101,8 @@ function(nll_room_test name)
   add_executable(test_${name} ${sources})
   add_dependencies(room_tests test_${name})
   target_link_libraries(test_${name} PRIVATE nll_settings ${TEST_USES} GTest::gtest_main)
-  if(NOT name MATCHES "^cuda")  # those have other flags
+  if(NOT name MATCHES "^(cuda|kernels)")  # what those check takes time
+    set_target_properties(test_${name} PROPERTIES NLL_LITTLE_OPTIMISED ON)
     nll_precompile_test(test_${name})
   endif()
   target_compile_definitions(test_${name} PRIVATE NLL_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
