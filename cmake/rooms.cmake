@@ -70,6 +70,13 @@ function(nll_room name folder)
   endif()
   add_library(nll_${name} STATIC ${sources})
   target_link_libraries(nll_${name} PUBLIC nll_settings ${ROOM_USES})
+  if(NLL_SANITIZE AND NOT NLL_FUZZ)
+    # Several files at a time, for the time of the build; the preset cpu compiles every file alone.
+    set_target_properties(nll_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+    # g++ warns of types in unnamed namespaces of files that a file of CMake's includes, as if they were headers; and of
+    # locals that have the name of another file's constant.
+    target_compile_options(nll_${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage> -Wno-shadow)
+  endif()
 endfunction()
 
 # nll_embed(TARGET header name file...): files of the checkout as texts of the program, the C strings `name` that `header`

@@ -16,8 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t few_documents = 20;
-
 // What is left of a model when it has scored the text.
 struct Scored {
   std::string folder, data;
@@ -91,10 +89,6 @@ std::vector<EvalText> encoded_again(const std::vector<EvalText>& texts, const To
     }
   }
   return made;
-}
-
-Json interval_json(const std::optional<Interval>& interval) {
-  return interval ? Json{{"low", interval->low}, {"high", interval->high}} : Json(nullptr);
 }
 
 Json model_json(const Scored& model) {

@@ -15,7 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t few_tokens = 1000;
 constexpr std::int64_t few_events = 20;
 
 // Gives the logits of the same sample of all texts as often as it is asked.
@@ -29,7 +28,7 @@ class Sampler {
         config_(model.published.model),
         reading_(reading),
         sample_{one_in, 1},
-        sequences_(std::max<std::int64_t>(1, 2048 / config_.context)),
+        sequences_(sequences_at_a_time(config_)),
         gpt_(config_, *backend.ops, *backend.device, sequences_, config_.context, Pass::inference, model.numerics),
         head_(config_, model.published.head, *backend.ops, *backend.device, rows, model.numerics),
         inputs_(*backend.device, evaluation_plan(sequences_, config_.context)) {}

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "src/cli/eval_texts.h"
 #include "src/eval/multiple_choice.h"
 #include "src/report/reliability.h"
 
@@ -12,8 +13,6 @@ namespace nll {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::int64_t tokens_at_a_time = 2048;
 
 const char* explanation(ChoiceNorm norm) {
   constexpr const char* lines[] = {"log-probability of the ending", "per token", "per byte",
@@ -85,7 +84,7 @@ Exit show_choice(const ChoiceOptions& options, const OpenModel& model, Backend& 
                    config.vocabulary, watch(reading));
   reading.finish();
   MultipleChoice scorer(config, model.published.head, *backend.ops, *backend.device, model.weights,
-                        std::max<std::int64_t>(1, tokens_at_a_time / config.context), model.numerics);
+                        sequences_at_a_time(config), model.numerics);
   Job scoring(invocation.console, "answering", "endings");
   const ChoiceResult result = scorer.evaluate(
       questions, tokenizer != nullptr ? tokenizer->encode("Answer:") : std::vector<std::int32_t>{}, watch(scoring));

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -38,7 +37,8 @@ struct Probes {
   std::optional<InductionProbe> induction;
 };
 
-struct Findings {
+// What is printed in the end.
+struct GenerationFindings {
   std::string model, prompts;
   const GenerationOptions& options;
   std::int64_t texts = 0;
@@ -46,10 +46,6 @@ struct Findings {
   std::vector<Row> rows;
   Probes probes;
 };
-
-std::string number(double value, const char* format) {
-  return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
-}
 
 // One penalty at a time, or each with each.
 std::vector<SamplingRules> grid_of(const GenerationOptions& options) {
@@ -74,14 +70,14 @@ std::vector<SamplingRules> grid_of(const GenerationOptions& options) {
 }
 
 std::string measures(const Row& row) {
-  return fmt::format("{:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}\n", number(row.nll, "{:.4f}"),
-                     number(distinct_ngrams(row.texts, 1), "{:.4f}"), number(distinct_ngrams(row.texts, 2), "{:.4f}"),
-                     number(repeated_ngrams(row.texts, 4).mean, "{:.4f}"),
-                     number(repeated_tokens(row.texts, 32), "{:.4f}"),
-                     number(repeated_tokens(row.texts, 128), "{:.4f}"), number(loop_rate(row.texts), "{:.4f}"));
+  return fmt::format(
+      "{:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}\n", number_text(row.nll, "{:.4f}"),
+      number_text(distinct_ngrams(row.texts, 1), "{:.4f}"), number_text(distinct_ngrams(row.texts, 2), "{:.4f}"),
+      number_text(repeated_ngrams(row.texts, 4).mean, "{:.4f}"), number_text(repeated_tokens(row.texts, 32), "{:.4f}"),
+      number_text(repeated_tokens(row.texts, 128), "{:.4f}"), number_text(loop_rate(row.texts), "{:.4f}"));
 }
 
-std::string table(const Findings& f) {
+std::string table(const GenerationFindings& f) {
   std::string text = fmt::format(
       "{} continues {} prompts from {}\nby up to {} tokens, seed {}\n"
       "  {:>4} {:>4} {:>4} {:>4} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}\n",
@@ -124,7 +120,7 @@ Json json_of(const Row& row) {
   return out;
 }
 
-Json json_of(const Findings& f) {
+Json json_of(const GenerationFindings& f) {
   Json out{{"model", f.model},
            {"prompts", f.prompts},
            {"texts", f.texts},
@@ -255,7 +251,7 @@ Exit show_generation(const GenerationOptions& options, const OpenModel& model, B
     throw Error(Exit::usage, "--generation: no setting has at most one penalty",
                 "put 1 into --repetition-penalties and 0 into the others, or use --all-combinations");
   }
-  Findings found{model.folder, "", options, 0, {}, {}, {}};
+  GenerationFindings found{model.folder, "", options, 0, {}, {}, {}};
   std::vector<TokenText> prompts;
   std::vector<GoldWindow> windows;
   if (options.needs_text()) {

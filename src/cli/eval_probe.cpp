@@ -16,7 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t tokens_at_a_time = 2048;
 constexpr std::size_t shown_words = 12;  // besides "not"
 
 struct Rate {
@@ -116,7 +115,7 @@ Exit show_probe(const ProbeOptions& options, const OpenModel& model, Backend& ba
       read_negations(options.path, tokenizer_of(model), config.vocabulary, watch(loading));
   loading.finish();
   MultipleChoice scorer(config, model.published.head, *backend.ops, *backend.device, model.weights,
-                        std::max<std::int64_t>(1, tokens_at_a_time / config.context), model.numerics);
+                        sequences_at_a_time(config), model.numerics);
   Job scoring(invocation.console, "asking", "endings");
   const NegationResult result = probe_negation(scorer, pairs, config.context, watch(scoring));
   scoring.finish();

@@ -14,9 +14,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t few_tokens = 1000;   // a mean over fewer says little
-constexpr std::int64_t few_documents = 20;  // percentiles of fewer promise too much
-
 // fields() with what a breakdown adds.
 std::vector<std::pair<std::string, double>> numbers(const EvalResult& result) {
   std::vector<std::pair<std::string, double>> list = fields(result.evaluation);
@@ -167,10 +164,6 @@ Json bucket_json(const std::vector<LossBucket>& buckets, bool unigram) {
   return list;
 }
 
-Json interval_json(const std::optional<Interval>& interval) {
-  return interval ? Json{{"low", interval->low}, {"high", interval->high}} : Json(nullptr);
-}
-
 Json context_json(const std::vector<ContextLoss>& losses) {
   const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); };
   Json list = Json::array();
@@ -206,6 +199,14 @@ void add_result(Json& out, const EvalResult& result) {
 }
 
 }  // namespace
+
+std::string number_text(double value, const char* format) {
+  return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
+}
+
+Json interval_json(const std::optional<Interval>& interval) {
+  return interval ? Json{{"low", interval->low}, {"high", interval->high}} : Json(nullptr);
+}
 
 std::string eval_table(const EvalReading& reading, const EvalResults& results) {
   const std::string rows = results.datasets.empty() ? "" : dataset_rows(results.total, results.datasets);

@@ -1,5 +1,6 @@
 // What `nll eval` prints: a table for people and JSON for programs.
 #pragma once
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -32,6 +33,14 @@ struct EvalResults {
   std::vector<EvalResult> datasets;     // empty where there is only one
   std::vector<ContextLoss> by_context;  // of a sample of all; empty: not asked for
 };
+
+inline constexpr std::int64_t few_tokens = 1000;   // a mean over fewer says little
+inline constexpr std::int64_t few_documents = 20;  // percentiles of fewer promise too much
+
+// `value` in the form of `format`, one field of fmt's; - where it is not finite.
+std::string number_text(double value, const char* format);
+// {"low", "high"}; null for none.
+nlohmann::ordered_json interval_json(const std::optional<Interval>& interval);
 
 // The total's table, below one row for each dataset where there are several.
 std::string eval_table(const EvalReading& reading, const EvalResults& results);

@@ -33,7 +33,8 @@ const char* name_of(DType type) {
   }
 }
 
-struct Findings {
+// What is printed in the end.
+struct ForcingFindings {
   std::string model, data;
   std::int64_t context = 0;
   DType type = DType::f32;
@@ -55,13 +56,9 @@ struct Findings {
 
 const char* verdict(bool passed) { return passed ? "PASS" : "FAIL"; }
 
-std::string number(double value, const char* format) {
-  return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
-}
-
 std::string count_of_windows(std::int64_t count) { return fmt::format("{} window{}", count, count == 1 ? "" : "s"); }
 
-std::string proof_table(const Findings& f) {
+std::string proof_table(const ForcingFindings& f) {
   std::string text = fmt::format(
       "One parallel pass against step-by-step decoding through the KV cache, {}\n"
       "difference of the log-probability of gold tokens, nats\n"
@@ -83,7 +80,7 @@ std::string proof_table(const Findings& f) {
   return text + fmt::format("no position sees a later one: {}\n\n", verdict(f.causal()));
 }
 
-std::string speed_table(const Findings& f) {
+std::string speed_table(const ForcingFindings& f) {
   std::string text =
       fmt::format("Tokens per second, one sequence at a time, in turn\n  {:>8} {:>12} {:>12} {:>8} {:>14} {:>8}\n",
                   "length", "parallel", "by step", "ratio", "free running", "repeats");
@@ -93,7 +90,7 @@ std::string speed_table(const Findings& f) {
   return text + "\n";
 }
 
-std::string exposure_table(const Findings& f) {
+std::string exposure_table(const ForcingFindings& f) {
   const ExposureBias& e = f.exposure;
   std::string text = fmt::format(
       "Exposure bias: loss on {} gold tokens after {} of which the model wrote the\nlast k; {}, seed {}, "
@@ -103,9 +100,9 @@ std::string exposure_table(const Findings& f) {
       "+-");
   text += fmt::format("  {:>4} {:>9.4f} {:>9.4f}\n", 0, e.gold.mean, 0.0);
   for (const ExposurePoint& p : e.curve)
-    text +=
-        fmt::format("  {:>4} {:>9.4f} {:>9.4f} {:>9} {:>14} {:>9}\n", p.k, p.loss.mean, p.excess.mean,
-                    number(p.excess.error, "{:.4f}"), number(p.other.mean, "{:.4f}"), number(p.other.error, "{:.4f}"));
+    text += fmt::format("  {:>4} {:>9.4f} {:>9.4f} {:>9} {:>14} {:>9}\n", p.k, p.loss.mean, p.excess.mean,
+                        number_text(p.excess.error, "{:.4f}"), number_text(p.other.mean, "{:.4f}"),
+                        number_text(p.other.error, "{:.4f}"));
   if (e.windows > 1) text += "  other: the k tokens are gold text of another window\n";
   text += "\n";
   double widest = 0;
@@ -127,17 +124,17 @@ std::string exposure_table(const Findings& f) {
       "  {:>8} {:>14} {:>9} {:>14} {:>9}\n",
       "steps", "gold before it", "+-", "free running", "+-");
   for (const StepAccuracy& a : e.accuracy)
-    text +=
-        fmt::format("  {:>8} {:>14.4f} {:>9} {:>14.4f} {:>9}\n",
-                    a.first == a.last ? std::to_string(a.first) : fmt::format("{}-{}", a.first, a.last), a.forced.mean,
-                    number(a.forced.error, "{:.4f}"), a.free_running.mean, number(a.free_running.error, "{:.4f}"));
+    text += fmt::format("  {:>8} {:>14.4f} {:>9} {:>14.4f} {:>9}\n",
+                        a.first == a.last ? std::to_string(a.first) : fmt::format("{}-{}", a.first, a.last),
+                        a.forced.mean, number_text(a.forced.error, "{:.4f}"), a.free_running.mean,
+                        number_text(a.free_running.error, "{:.4f}"));
   return text;
 }
 
 // Numbers that are not finite become null.
 Json json_of(const Estimate& estimate) { return {{"mean", estimate.mean}, {"standard_error", estimate.error}}; }
 
-Json json_of(const Findings& f) {
+Json json_of(const ForcingFindings& f) {
   Json equality{
       {"type", name_of(f.type)},
       {"passed", f.equal()},
@@ -243,7 +240,7 @@ Exit show_teacher_forcing(const TeacherForcingOptions& options, const OpenModel&
     return written;
   };
 
-  Findings found;
+  ForcingFindings found;
   found.model = model.folder;
   found.data = data;
   found.context = config.context;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -14,6 +15,8 @@ namespace nll {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::int64_t tokens_at_a_time = 2048;
 
 std::string read_text(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -62,6 +65,10 @@ Config config_of(const OpenModel& model, const std::string& what, const std::str
   if (!folder.has(run_config_name))
     throw Error(Exit::usage, fmt::format("{}: does not say what it was {}", model.folder, what), without);
   return parse_config(folder.text(run_config_name), model.folder + "/" + run_config_name, {});
+}
+
+std::int64_t sequences_at_a_time(const ModelConfig& model) {
+  return std::max<std::int64_t>(1, tokens_at_a_time / model.context);
 }
 
 std::vector<EvalText> texts_of(const EvalSource& source, const OpenModel& model, int threads,

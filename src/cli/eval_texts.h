@@ -39,6 +39,9 @@ std::vector<EvalText> texts_of(const EvalSource& source, const OpenModel& model,
 std::string write_documents(const std::vector<std::string>& documents, const Tokenizer& tokenizer,
                             std::int64_t vocabulary, int threads, const std::string& path);
 
+// How many sequences of the model's context are read in one pass.
+std::int64_t sequences_at_a_time(const ModelConfig& model);
+
 // The model's tokenizer, and a text file as one document of it: end-of-text, then its tokens.
 const Tokenizer& tokenizer_of(const OpenModel& model);
 std::vector<std::int32_t> tokens_of_file(const OpenModel& model, const std::string& path, int threads);

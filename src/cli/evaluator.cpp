@@ -24,7 +24,7 @@ Evaluator::Evaluator(const OpenModel& model, Backend& backend, Invocation& invoc
       config_(model.published.model),
       token_limit_(token_limit),
       stride_(stride),
-      sequences_(std::max<std::int64_t>(1, 2048 / config_.context)),
+      sequences_(sequences_at_a_time(config_)),
       gpt_(config_, *backend.ops, *backend.device, sequences_, config_.context, Pass::inference, model.numerics),
       head_(config_, model.published.head, *backend.ops, *backend.device, sequences_ * config_.context, model.numerics),
       inputs_(*backend.device, evaluation_plan(sequences_, config_.context)) {

@@ -64,12 +64,12 @@ NamedRuns read_runs(const FitOptions& options, Console& console) {
 }
 
 // One number of the law, with its interval.
-struct Estimate {
+struct LawNumber {
   std::string name, json;
   std::function<double(const HoffmannLaw&)> of;
 };
 
-std::vector<Estimate> constants() {
+std::vector<LawNumber> constants() {
   return {{"E", "E", [](const HoffmannLaw& law) { return law.floor(); }},
           {"A", "A", [](const HoffmannLaw& law) { return law.parameter_factor(); }},
           {"B", "B", [](const HoffmannLaw& law) { return law.token_factor(); }},
@@ -77,7 +77,7 @@ std::vector<Estimate> constants() {
           {"beta", "beta", [](const HoffmannLaw& law) { return law.beta(); }}};
 }
 
-std::vector<Estimate> optimum(double flops) {
+std::vector<LawNumber> optimum(double flops) {
   return {
       {"N", "parameters", [=](const HoffmannLaw& law) { return compute_optimum(law, flops).parameters; }},
       {"D", "tokens", [=](const HoffmannLaw& law) { return compute_optimum(law, flops).tokens; }},
@@ -106,9 +106,9 @@ void add_power_law(Output& out, const char* name, const char* key, const char* o
                              {"points", law->points}};
 }
 
-void add_estimates(Output& out, Json& json, const std::vector<Estimate>& estimates, const HoffmannLaw& law,
+void add_estimates(Output& out, Json& json, const std::vector<LawNumber>& estimates, const HoffmannLaw& law,
                    const std::vector<HoffmannLaw>& resampled, bool shown) {
-  for (const Estimate& one : estimates) {
+  for (const LawNumber& one : estimates) {
     const Interval interval = interval_of(resampled, one.of);
     const bool hidden = !shown && one.name == "E";
     out.text += fmt::format("  {:<8} {:>12}   {:.4g} to {:.4g}\n", one.name,

@@ -71,7 +71,7 @@ std::string upper(std::string text) {
   return text;
 }
 
-struct Estimate {
+struct TimeEstimate {
   StepTime limit, practical;
   double floor = 0;            // matrix work alone, seconds a step
   double tokens_per_step = 0;  // of all ranks
@@ -81,8 +81,9 @@ struct Estimate {
   double share(const StepTime& time, double peak) const { return flops_per_step / time.total() / peak; }
 };
 
-Estimate estimate(const Config& config, const TrainPlan& plan, const Target& target, const ScalingOptions& options) {
-  Estimate result;
+TimeEstimate estimate(const Config& config, const TrainPlan& plan, const Target& target,
+                      const ScalingOptions& options) {
+  TimeEstimate result;
   const auto bound = [&](Bound which) {
     return speed_of_light(config.model, plan.context, plan.sequences, plan.micro_batches, target.rates, which,
                           recompute_of(config.batch.recompute));
@@ -102,7 +103,7 @@ Estimate estimate(const Config& config, const TrainPlan& plan, const Target& tar
   return result;
 }
 
-std::string json_text(const TrainPlan& plan, const Target& target, const Estimate& time) {
+std::string json_text(const TrainPlan& plan, const Target& target, const TimeEstimate& time) {
   nlohmann::ordered_json out{{"parameters", plan.parameters},
                              {"flops_per_token", plan.flops_per_token},
                              {"tokens_per_step", plan.positions_per_step()},
@@ -137,7 +138,7 @@ std::string json_text(const TrainPlan& plan, const Target& target, const Estimat
   return out.dump(2) + "\n";
 }
 
-std::string stages_text(const Target& target, const Estimate& time) {
+std::string stages_text(const Target& target, const TimeEstimate& time) {
   const bool both = target.rates.gpu;
   std::string text = both ? fmt::format("stages of a step, ms on one rank      {:>10} {:>10}\n", "limit", "practical")
                           : fmt::format("stages of a step, ms on one rank, at the rates measured here\n");
@@ -174,7 +175,7 @@ Exit plan(const PlanOptions& options, Console& console) {
   check_config(config, options.config, options.ranks);
   const Target target = options.device == "cpu" ? this_processor(config) : named_gpu(config, options.device);
   const TrainPlan plan = make_plan(config, options.ranks, target.device.available_memory_bytes, target.numerics);
-  const Estimate time = estimate(config, plan, target, options.scaling);
+  const TimeEstimate time = estimate(config, plan, target, options.scaling);
   if (options.json) {
     print(json_text(plan, target, time));
     return Exit::done;

@@ -9,8 +9,6 @@ namespace nll {
 
 namespace {
 
-constexpr int tokens_slot = 0, targets_slot = 1;  // of the evaluation_plan
-
 // Host copies of what the head says of a batch.
 struct HostStatistics {
   explicit HostStatistics(std::size_t tokens)
@@ -55,14 +53,14 @@ ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context) {
 Score score_windows(Gpt& gpt, Head& head, Device& device, const GptTensors& weights, SequentialWindows& windows,
                     const TokenLengths& lengths, const Arena& inputs,
                     const std::function<bool(std::int64_t, std::int64_t)>& progress, const TokenObserver& observe) {
-  HostStatistics statistics(static_cast<std::size_t>(inputs[tokens_slot].size()));
+  HostStatistics statistics(static_cast<std::size_t>(inputs[evaluation_tokens].size()));
 
   Score score(lengths, windows.before() > 0);
   Batch batch;
   while (windows.next(batch)) {
     const std::int64_t B = batch.sequences, T = batch.context, N = B * T;
-    const Tensor tokens = inputs[tokens_slot].slice(0, N).reshape({B, T});
-    const Tensor targets = inputs[targets_slot].slice(0, N);
+    const Tensor tokens = inputs[evaluation_tokens].slice(0, N).reshape({B, T});
+    const Tensor targets = inputs[evaluation_targets].slice(0, N);
     device.upload(tokens, batch.tokens.data());
     device.upload(targets, batch.targets.data());
     const Tensor hidden = gpt.forward(weights, tokens);

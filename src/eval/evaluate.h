@@ -44,8 +44,9 @@ struct Evaluation {
   std::vector<ClassLoss> classes{};             // in the order of ClassScore::losses()
 };
 
-// Device memory for one batch of tokens and targets.
+// Device memory for one batch of tokens and targets, and the places of both in it.
 ArenaPlan evaluation_plan(std::int64_t sequences, std::int64_t context);
+inline constexpr int evaluation_tokens = 0, evaluation_targets = 1;
 
 // Called with every target in the order of the text; `seen`: the tokens of the context that it was predicted from.
 using TokenObserver = std::function<void(const ScoredToken& token, std::int64_t seen)>;

@@ -12,8 +12,6 @@ namespace nll {
 
 namespace {
 
-constexpr int tokens_slot = 0, targets_slot = 1;  // of the evaluation_plan
-
 double score_of(const EndingScore& ending, ChoiceNorm norm) {
   switch (norm) {
     case ChoiceNorm::token:
@@ -80,7 +78,8 @@ void MultipleChoice::score_batch(std::span<const Pair> pairs, std::span<const st
               targets.begin() + static_cast<std::ptrdiff_t>(row * T + n - pair.ending.size()));
   }
   const std::int64_t B = static_cast<std::int64_t>(order.size()), t = static_cast<std::int64_t>(T), N = B * t;
-  const Tensor inputs = inputs_[tokens_slot].slice(0, N).reshape({B, t}), wanted = inputs_[targets_slot].slice(0, N);
+  const Tensor inputs = inputs_[evaluation_tokens].slice(0, N).reshape({B, t}),
+               wanted = inputs_[evaluation_targets].slice(0, N);
   device_.upload(inputs, tokens.data());
   device_.upload(wanted, targets.data());
   std::vector<float> logp(tokens.size());

@@ -8,12 +8,12 @@
 
 #include "kernels/check.h"
 #include "kernels/philox.h"
+#include "src/eval/evaluate.h"
 
 namespace nll {
 
 namespace {
 
-constexpr int tokens_slot = 0;  // of the evaluation_plan
 constexpr std::int64_t rows_at_a_time = 64;
 
 // Products become logits: scale, then softcap.
@@ -58,7 +58,7 @@ std::int64_t sample_logits(Gpt& gpt, Head& head, std::int64_t head_rows, Device&
       targets.push_back(target);
     }
     if (!rows.empty()) {
-      const Tensor tokens = inputs[tokens_slot].slice(0, N).reshape({B, T});
+      const Tensor tokens = inputs[evaluation_tokens].slice(0, N).reshape({B, T});
       device.upload(tokens, batch.tokens.data());
       const Tensor hidden = gpt.forward(weights, tokens).reshape({N, C});
       const std::int64_t row_bytes = hidden.bytes() / N;

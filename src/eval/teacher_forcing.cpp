@@ -6,12 +6,13 @@
 #include <cmath>
 #include <limits>
 
+#include "src/eval/evaluate.h"
+
 namespace nll {
 
 namespace {
 
-constexpr int tokens_slot = 0, targets_slot = 1;
-
+// As evaluation_plan for one sequence, under a name that says what it is.
 ArenaPlan sequence_plan(std::int64_t context) {
   ArenaPlan plan("gold text");
   plan.add("tokens", DType::i32, {context});
@@ -45,8 +46,8 @@ ParallelScorer::ParallelScorer(const ModelConfig& model, const HeadConfig& head,
 ForcedTokens ParallelScorer::score(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) {
   CHECK(inputs.size() == targets.size());
   const std::int64_t T = static_cast<std::int64_t>(inputs.size());
-  const Tensor tokens = inputs_[tokens_slot].slice(0, T).reshape({1, T});
-  const Tensor wanted = inputs_[targets_slot].slice(0, T);
+  const Tensor tokens = inputs_[evaluation_tokens].slice(0, T).reshape({1, T});
+  const Tensor wanted = inputs_[evaluation_targets].slice(0, T);
   device_.upload(tokens, inputs.data());
   device_.upload(wanted, targets.data());
   const TokenStatistics statistics = head_.score(gpt_.forward(weights_, tokens), wanted, weights_.wte, false);

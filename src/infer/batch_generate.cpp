@@ -17,11 +17,6 @@ HeadConfig in_one_chunk(HeadConfig head, std::int64_t sequences) {
   return head;
 }
 
-Numerics with_exact_logits(Numerics numerics) {
-  numerics.logits = DType::f32;
-  return numerics;
-}
-
 }  // namespace
 
 // A text that is being written.

@@ -7,15 +7,10 @@
 
 namespace nll {
 
-namespace {
-
-// One row is sampled from at a time: nothing is saved by rounding it.
 Numerics with_exact_logits(Numerics numerics) {
   numerics.logits = DType::f32;
   return numerics;
 }
-
-}  // namespace
 
 void check_request(const GenerationRequest& request, const ModelConfig& model) {
   check_sampling(request.rules);

@@ -31,6 +31,9 @@ struct GenerationRequest {
 // Throws Error(usage) that names the flag of `nll sample`, or Error(bad_data) for a prompt that the model cannot read.
 void check_request(const GenerationRequest& request, const ModelConfig& model);
 
+// The same with logits in FP32: texts are sampled from few rows at a time, so nothing is saved by rounding them.
+Numerics with_exact_logits(Numerics numerics);
+
 class Generator {
  public:
   static std::vector<ArenaPlan> plans(const ModelConfig& model, const HeadConfig& head, const Numerics& numerics = {});

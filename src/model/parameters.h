@@ -27,6 +27,11 @@ struct ParameterSpec {
 
   std::int64_t size() const { return rows * columns; }
   std::int64_t stored_size() const { return stored_rows * columns; }
+  // As Hugging Face writes it, without padding: one dimension for a vector.
+  std::vector<std::int64_t> published_shape() const {
+    if (vector) return {columns};
+    return {rows, columns};
+  }
 };
 
 // Neighbours in the arena that share their weight decay: one optimizer call each.

@@ -8,6 +8,7 @@
 
 #include "src/report/axis.h"
 #include "src/report/markup.h"
+#include "src/report/svg.h"
 
 namespace nll {
 namespace {
@@ -15,9 +16,9 @@ namespace {
 using Kind = ChartSeries::Kind;
 
 // One size for all: small enough that its letters can be read on a phone.
-constexpr double width = 560, height = 300;
-constexpr double left = 74, right = width - 14, top = 10, bottom = height - 42;
-constexpr std::size_t columns = 300, most_dots = 40;
+constexpr double chart_width = 560, chart_height = 300;
+constexpr PlotFrame chart_frame{74, chart_width - 14, 10, chart_height - 42};
+constexpr std::size_t chart_columns = 300, most_dots = 40;
 
 // Values on the vertical axis: linear, or by their logarithm to base 10.
 class Scale {
@@ -36,7 +37,7 @@ class Scale {
   }
 
   bool shows(double value) const { return std::isfinite(value) && (!logarithmic_ || value > 0); }
-  double at(double value) const { return bottom - (bottom - top) * axis_.share(transformed(value)); }
+  double at(double value) const { return chart_frame.y(axis_.share(transformed(value))); }
 
   // Where ticks are, and what they say.
   std::vector<std::pair<double, std::string>> ticks() const {
@@ -77,20 +78,20 @@ class Scale {
   Axis axis_;
 };
 
-double at_x(const Axis& axis, double step) { return left + (right - left) * axis.share(step); }
+double at_x(const Axis& axis, double step) { return chart_frame.x(axis.share(step)); }
 
 std::string classes(const ChartSeries& series) { return fmt::format("c{} d{}", series.color % 7, series.dash % 5); }
 
 void draw_curve(std::string& svg, const ChartSeries& series, const Axis& x, const Scale& y) {
   std::string path;
   bool open = false;
-  for (const Point& point : thin(series.curve, x.low, x.high, columns)) {
+  for (const Point& point : thin(series.curve, x.low, x.high, chart_columns)) {
     if (!y.shows(point.value)) {
       open = false;
       continue;
     }
     path += fmt::format("{}{:.1f} {:.1f}", open ? 'L' : 'M', at_x(x, point.step),
-                        std::clamp(y.at(point.value), top - 100, bottom + 100));
+                        std::clamp(y.at(point.value), chart_frame.top - 100, chart_frame.bottom + 100));
     open = true;
   }
   if (path.empty()) return;
@@ -112,9 +113,11 @@ void draw_marks(std::string& svg, const RunMarks& marks, const std::string& colo
       svg += fmt::format("<path class=\"mark {}{}\" d=\"{}\"/>\n", color, dash, shape(at_x(x, step)));
     }
   };
-  draw(marks.resumed, " d2", [](double at) { return fmt::format("M{:.1f} {}V{}", at, top, bottom); });
-  draw(marks.skipped, "", [](double at) { return fmt::format("M{:.1f} {}l8 8m0 -8l-8 8", at - 4, top + 2); });
-  draw(marks.saved, "", [](double at) { return fmt::format("M{:.1f} {}v-6", at, bottom); });
+  draw(marks.resumed, " d2",
+       [](double at) { return fmt::format("M{:.1f} {}V{}", at, chart_frame.top, chart_frame.bottom); });
+  draw(marks.skipped, "",
+       [](double at) { return fmt::format("M{:.1f} {}l8 8m0 -8l-8 8", at - 4, chart_frame.top + 2); });
+  draw(marks.saved, "", [](double at) { return fmt::format("M{:.1f} {}v-6", at, chart_frame.bottom); });
 }
 
 }  // namespace
@@ -126,29 +129,31 @@ std::string chart_svg(const ReportChart& chart, const std::vector<RunMarks>& mar
   }
   const Axis x = round_axis(0, last, 6, false, true);
   const Scale y(chart);
-  std::string svg = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", width, height,
-                                html_text(fmt::format("{}, {}, over optimizer steps", chart.title, chart.unit)));
+  std::string svg =
+      fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", chart_width, chart_height,
+                  html_text(fmt::format("{}, {}, over optimizer steps", chart.title, chart.unit)));
   const auto text = [&](double at_left, double at_top, const char* anchor, const std::string& words) {
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", at_left, at_top, anchor,
                        html_text(words));
   };
   for (const auto& [place, label] : y.ticks()) {
-    svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>\n", left, place, right);
-    text(left - 8, place + 4, "end", label);
+    svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>\n", chart_frame.left, place, chart_frame.right);
+    text(chart_frame.left - 8, place + 4, "end", label);
   }
   for (const double tick : x.ticks) {
     const double place = at_x(x, tick);
-    svg += fmt::format("<path class=\"grid\" d=\"M{:.1f} {}V{}\"/>\n", place, top, bottom);
-    const bool at_end = place > right - 16;
-    text(at_end ? right + 8 : place, bottom + 17, at_end ? "end" : "middle", x.label(tick));
+    svg += fmt::format("<path class=\"grid\" d=\"M{:.1f} {}V{}\"/>\n", place, chart_frame.top, chart_frame.bottom);
+    const bool at_end = place > chart_frame.right - 16;
+    text(at_end ? chart_frame.right + 8 : place, chart_frame.bottom + 17, at_end ? "end" : "middle", x.label(tick));
   }
-  svg += fmt::format("<path class=\"axis\" d=\"M{} {}H{}\"/>\n", left, bottom, right);
-  text((left + right) / 2, height - 6, "middle", "optimizer step");
+  svg +=
+      fmt::format("<path class=\"axis\" d=\"M{} {}H{}\"/>\n", chart_frame.left, chart_frame.bottom, chart_frame.right);
+  text(chart_frame.middle_x(), chart_height - 6, "middle", "optimizer step");
   svg += fmt::format("<text transform=\"translate(12 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-                     (top + bottom) / 2, html_text(chart.unit));
+                     chart_frame.middle_y(), html_text(chart.unit));
   const std::string clip = "still-" + chart.id;
   svg += fmt::format("<clipPath id=\"{}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n", clip,
-                     left - 3, top - 4, right - left + 6, bottom - top + 8);
+                     chart_frame.left - 3, chart_frame.top - 4, chart_frame.width() + 6, chart_frame.height() + 8);
   for (std::size_t run = 0; run < marks.size(); ++run) {
     draw_marks(svg, marks[run], fmt::format("c{}", marks.size() > 1 ? run % 7 : 6), x);
   }

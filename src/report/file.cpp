@@ -14,11 +14,6 @@
 namespace nll {
 namespace {
 
-[[noreturn]] void fail(const std::string& path, const char* what, int reason) {
-  throw Error(Exit::io, fmt::format("{}: cannot be {}: {}", cut_to_columns(path, 200), what, std::strerror(reason)),
-              reason == ENOSPC ? "free some space on that disk" : "");
-}
-
 class Descriptor {
  public:
   Descriptor(const std::string& path, int flags) : value_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
@@ -37,6 +32,11 @@ class Descriptor {
 
 }  // namespace
 
+void file_failed(const std::string& path, const char* what, int reason) {
+  throw Error(Exit::io, fmt::format("{}: cannot be {}: {}", cut_to_columns(path, 200), what, std::strerror(reason)),
+              reason == ENOSPC ? "free some space on that disk" : "");
+}
+
 bool write_all(int descriptor, std::string_view content) {
   while (!content.empty()) {
     const ssize_t written = write(descriptor, content.data(), content.size());
@@ -49,13 +49,13 @@ bool write_all(int descriptor, std::string_view content) {
 
 std::string read_file(const std::string& path) {
   const Descriptor file(path, O_RDONLY);
-  if (!file.valid()) fail(path, "read", errno);
+  if (!file.valid()) file_failed(path, "read", errno);
   std::string content;
   std::array<char, 1 << 16> buffer;
   for (;;) {
     const ssize_t got = read(file.value(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(path, "read", errno);
+    if (got < 0) file_failed(path, "read", errno);
     if (got == 0) return content;
     content.append(buffer.data(), static_cast<std::size_t>(got));
   }
@@ -64,17 +64,18 @@ std::string read_file(const std::string& path) {
 void replace_file(const std::string& path, std::string_view content) {
   const std::string temporary = path + ".tmp";
   Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-  if (!file.valid()) fail(temporary, "created", errno);
+  if (!file.valid()) file_failed(temporary, "created", errno);
   const bool written = write_all(file.value(), content) && fsync(file.value()) == 0 && file.close_now();
   if (!written || rename(temporary.c_str(), path.c_str()) != 0) {
     const int reason = errno;
     unlink(temporary.c_str());
-    fail(path, "written", reason);
+    file_failed(path, "written", reason);
   }
   // The rename itself must reach the disk; file systems that cannot flush a folder (FUSE, some NFS) say EINVAL.
   const std::size_t slash = path.rfind('/');
   const Descriptor folder(slash == std::string::npos ? "." : path.substr(0, slash + 1), O_RDONLY | O_DIRECTORY);
-  if (folder.valid() && fsync(folder.value()) != 0 && errno != EINVAL && errno != ENOTSUP) fail(path, "flushed", errno);
+  if (folder.valid() && fsync(folder.value()) != 0 && errno != EINVAL && errno != ENOTSUP)
+    file_failed(path, "flushed", errno);
 }
 
 }  // namespace nll

@@ -5,6 +5,8 @@
 
 namespace nll {
 
+// Throws Error(io): `path` cannot be `what` ("read", "written") for `reason`, an errno; with a hint for a full disk.
+[[noreturn]] void file_failed(const std::string& path, const char* what, int reason);
 // Throws Error(io) that names the file and the reason.
 std::string read_file(const std::string& path);
 // Writes `path`.tmp, flushes it to the disk, renames it over `path` and flushes the folder. Throws Error(io) and

@@ -20,12 +20,11 @@
 namespace nll {
 namespace {
 
-constexpr double page_width = 960, page_height = 560;
-constexpr double left = 72, right = page_width - 118, top = 76, bottom = page_height - 56;
+constexpr PlotFrame loss_frame{72, page_width - 118, 76, page_height - 56};
 constexpr double rate_height = 78, gap = 30;  // the learning rate panel and the space above it
 
 // Classes and no variables, so that simple renderers show the light colors at least.
-constexpr const char* style = R"(<style>
+constexpr const char* loss_style = R"(<style>
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif; font-size: 13px; fill: #57606a }
 .page { fill: #ffffff }
 .title { font-size: 18px; font-weight: 600; fill: #1f2328 }
@@ -57,38 +56,38 @@ text { fill: #9198a1 }
 )";
 
 struct Panel {
-  double top, bottom;
+  PlotFrame frame;
   Axis x, y;
 
-  double at_x(double step) const { return left + (right - left) * x.share(step); }
-  double at_y(double value) const { return bottom - (bottom - top) * y.share(value); }
+  double at_x(double step) const { return frame.x(x.share(step)); }
+  double at_y(double value) const { return frame.y(y.share(value)); }
 };
 
 // Grid, frame and the numbers at the left; those of the steps below the lowest panel only.
 void draw_panel(std::string& svg, const Panel& panel, const std::string& name, bool with_steps) {
   for (const double tick : panel.y.ticks) {
     const double y = panel.at_y(tick);
-    if (y < panel.bottom - 0.5) draw_line(svg, "grid", left, y, right, y);
-    draw_text(svg, "tick", left - 10, y + 4.5, "end", panel.y.label(tick));
+    if (y < panel.frame.bottom - 0.5) draw_line(svg, "grid", panel.frame.left, y, panel.frame.right, y);
+    draw_text(svg, "tick", panel.frame.left - 10, y + 4.5, "end", panel.y.label(tick));
   }
   for (const double tick : panel.x.ticks) {
     const double x = panel.at_x(tick);
-    draw_line(svg, "grid", x, panel.top, x, panel.bottom);
-    if (with_steps) draw_text(svg, "tick", x, panel.bottom + 20, "middle", panel.x.label(tick));
+    draw_line(svg, "grid", x, panel.frame.top, x, panel.frame.bottom);
+    if (with_steps) draw_text(svg, "tick", x, panel.frame.bottom + 20, "middle", panel.x.label(tick));
   }
-  draw_line(svg, "frame", left, panel.bottom, right, panel.bottom);
-  const double middle = (panel.top + panel.bottom) / 2;
+  draw_line(svg, "frame", panel.frame.left, panel.frame.bottom, panel.frame.right, panel.frame.bottom);
+  const double middle = panel.frame.middle_y();
   svg += fmt::format(
       "<text class=\"axis\" x=\"0\" y=\"0\" text-anchor=\"middle\" transform=\"translate(20 {:.1f}) rotate(-90)\">"
       "{}</text>\n",
       middle, name);
-  if (with_steps) draw_text(svg, "axis", (left + right) / 2, panel.bottom + 42, "middle", "optimizer step");
+  if (with_steps) draw_text(svg, "axis", panel.frame.middle_x(), panel.frame.bottom + 42, "middle", "optimizer step");
 }
 
 // One path; a value that is not finite interrupts it, a lone value becomes a dot of the line's width.
 void draw_curve(std::string& svg, const char* classes, const Panel& panel, const Curve& curve) {
   std::string path;
-  const Curve thinned = thin(curve, panel.x.low, panel.x.high, static_cast<std::size_t>(right - left));
+  const Curve thinned = thin(curve, panel.x.low, panel.x.high, static_cast<std::size_t>(panel.frame.width()));
   bool pen_down = false;
   for (std::size_t i = 0; i < thinned.size(); ++i) {
     if (!std::isfinite(thinned[i].value)) {
@@ -104,7 +103,7 @@ void draw_curve(std::string& svg, const char* classes, const Panel& panel, const
   }
   if (path.empty()) return;
   svg += fmt::format("<path class=\"{}\" clip-path=\"url(#{})\" d=\"{}\"/>\n", classes,
-                     panel.top == top ? "upper" : "lower", path);
+                     panel.frame.top == loss_frame.top ? "upper" : "lower", path);
 }
 
 void draw_validation(std::string& svg, const Panel& panel, const Curve& held, const Event& last) {
@@ -121,7 +120,7 @@ void draw_validation(std::string& svg, const Panel& panel, const Curve& held, co
   if (newest == nullptr) return;
   const double x = panel.at_x(newest->step), y = panel.at_y(newest->value);
   if (crowded) svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"/>\n", x, y);
-  const double text_y = std::clamp(y, panel.top + 8, panel.bottom - 26);
+  const double text_y = std::clamp(y, panel.frame.top + 8, panel.frame.bottom - 26);
   draw_text(
       svg, "value", x + 11, text_y + 5, "start",
       std::abs(newest->value) < 1e5 ? fmt::format("{:.4f}", newest->value) : fmt::format("{:.3g}", newest->value));
@@ -133,14 +132,15 @@ void draw_validation(std::string& svg, const Panel& panel, const Curve& held, co
 
 // From the right: each entry is a stroke of its curve and a name.
 void draw_legend(std::string& svg, const std::vector<std::pair<const char*, std::string>>& entries) {
-  double x = right;
+  double x = loss_frame.right;
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
-    draw_text(svg, "legend", x, top - 18, "end", entry->second);
+    draw_text(svg, "legend", x, loss_frame.top - 18, "end", entry->second);
     // The width of a text is known to the renderer only; 7 px a letter is room enough in the fonts above.
     x -= 7.0 * static_cast<double>(entry->second.size()) + 8;
-    draw_line(svg, entry->first, x - 24, top - 22.5, x, top - 22.5);
+    draw_line(svg, entry->first, x - 24, loss_frame.top - 22.5, x, loss_frame.top - 22.5);
     if (std::string(entry->first) == "held") {
-      svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"/>\n", x - 12, top - 22.5);
+      svg +=
+          fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"/>\n", x - 12, loss_frame.top - 22.5);
     }
     x -= 24 + 22;
   }
@@ -166,24 +166,26 @@ void write_loss_plot(const std::vector<Event>& events, const std::string& title,
 
   double last_step = 0;
   for (const Event& event : events) last_step = std::max(last_step, static_cast<double>(event.step));
-  Panel upper{top, rate.empty() ? bottom : bottom - rate_height - gap, {}, {}};
+  Panel upper{loss_frame, {}, {}}, lower{loss_frame, {}, {}};
+  lower.frame.top = loss_frame.bottom - rate_height;
+  if (!rate.empty()) upper.frame.bottom = lower.frame.top - gap;
   upper.x = round_axis(0, last_step, 8, false, true);
   const auto [low, high] = visible_range(training, smooth, held);
   upper.y = round_axis(low, high, 7, true, false);
-  Panel lower{bottom - rate_height, bottom, upper.x, {}};
+  lower.x = upper.x;
 
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
       "role=\"img\">\n<title>{2}</title>\n",
       page_width, page_height, html_text(title));
-  svg += style;
+  svg += loss_style;
   for (const auto& [name, panel] : {std::pair{"upper", upper}, std::pair{"lower", lower}}) {
     svg += fmt::format(
         "<clipPath id=\"{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/></clipPath>\n", name,
-        left - 2, panel.top - 2, right - left + 4, panel.bottom - panel.top + 4);
+        panel.frame.left - 2, panel.frame.top - 2, panel.frame.width() + 4, panel.frame.height() + 4);
   }
   svg += fmt::format("<rect class=\"page\" width=\"{:.0f}\" height=\"{:.0f}\" rx=\"8\"/>\n", page_width, page_height);
-  draw_text(svg, "title", left, 32, "start", cut_to_columns(title, 80));
+  draw_text(svg, "title", loss_frame.left, 32, "start", cut_to_columns(title, 80));
 
   draw_panel(svg, upper, "loss, nats per token", rate.empty());
   if (noisy) draw_curve(svg, "raw", upper, training);
@@ -195,7 +197,7 @@ void write_loss_plot(const std::vector<Event>& events, const std::string& title,
   if (!held.empty()) legend.push_back({"held", "validation"});
   draw_legend(svg, legend);
   if (training.empty() && held.empty()) {
-    draw_text(svg, "note", (left + right) / 2, (upper.top + upper.bottom) / 2, "middle", "no losses yet");
+    draw_text(svg, "note", upper.frame.middle_x(), upper.frame.middle_y(), "middle", "no losses yet");
   }
 
   if (!rate.empty()) {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "kernels/check.h"
 #include "src/report/file.h"
@@ -14,11 +13,6 @@
 
 namespace nll {
 namespace {
-
-[[noreturn]] void fail(const std::string& path, const char* what, int reason) {
-  throw Error(Exit::io, fmt::format("{}: cannot be {}: {}", cut_to_columns(path, 200), what, std::strerror(reason)),
-              reason == ENOSPC ? "free some space on that disk" : "");
-}
 
 // Calls take(line, event) for every whole line. A last line without a newline is torn, whatever it holds: append writes
 // the newline last. Throws Error(bad_data) at a line that is no event.
@@ -63,12 +57,12 @@ bool survives_resume(const Event& event, std::int64_t step) {
 MetricsFile::MetricsFile(const std::string& path, std::optional<std::int64_t> resume_step) : path_(path) {
   struct stat status {};
   if (stat(path.c_str(), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) fail(path, "opened for writing", EISDIR);
+    if (S_ISDIR(status.st_mode)) file_failed(path, "opened for writing", EISDIR);
     // A pipe or /dev/null has no lines to drop.
     if (S_ISREG(status.st_mode)) drop_later_lines(path, resume_step);
   }
   descriptor_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail(path, "opened for writing", errno);
+  if (descriptor_ < 0) file_failed(path, "opened for writing", errno);
 }
 
 MetricsFile::~MetricsFile() {
@@ -81,7 +75,7 @@ void MetricsFile::append(const Event& event) {
   const int reason = errno;
   // Part of the line may be there; a later line must not be glued to it. What cannot be cut (a pipe) stays.
   if (before >= 0 && ftruncate(descriptor_, before) != 0) errno = reason;
-  fail(path_, "written", reason);
+  file_failed(path_, "written", reason);
 }
 
 std::vector<Event> read_metrics(const std::string& path) {

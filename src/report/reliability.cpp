@@ -6,15 +6,17 @@
 #include <cmath>
 
 #include "src/report/markup.h"
+#include "src/report/svg.h"
 
 namespace nll {
 namespace {
 
-constexpr double width = 460, left = 58, right = width - 14, top = 10, bottom = 400;
-constexpr double share_top = 424, share_bottom = 496, height = 540;
+constexpr double diagram_width = 460, diagram_height = 540;
+constexpr PlotFrame diagram_frame{58, diagram_width - 14, 10, 400};
+constexpr double share_top = 424, share_bottom = 496;
 
-double at_x(double confidence) { return left + (right - left) * confidence; }
-double at_y(double accuracy) { return bottom - (bottom - top) * accuracy; }
+double at_x(double confidence) { return diagram_frame.x(confidence); }
+double at_y(double accuracy) { return diagram_frame.y(accuracy); }
 
 double total(const Reliability& run) {
   double sum = 0;
@@ -26,24 +28,27 @@ std::string axes() {
   std::string svg;
   for (int i = 0; i <= 5; ++i) {
     const double value = i / 5.0;
-    svg += fmt::format("<path class=\"grid\" d=\"M{0:.1f} {1}V{2}M{0:.1f} {3}V{4}\"/>\n", at_x(value), top, bottom,
-                       share_top, share_bottom);
-    svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>\n", left, at_y(value), right);
-    svg += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.1f}</text>\n", left - 8, at_y(value) + 4,
-                       value);
+    svg += fmt::format("<path class=\"grid\" d=\"M{0:.1f} {1}V{2}M{0:.1f} {3}V{4}\"/>\n", at_x(value),
+                       diagram_frame.top, diagram_frame.bottom, share_top, share_bottom);
+    svg += fmt::format("<path class=\"grid\" d=\"M{} {:.1f}H{}\"/>\n", diagram_frame.left, at_y(value),
+                       diagram_frame.right);
+    svg += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.1f}</text>\n", diagram_frame.left - 8,
+                       at_y(value) + 4, value);
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{:.1f}</text>\n", at_x(value),
                        share_bottom + 17, value);
   }
-  svg += fmt::format("<path class=\"ideal\" d=\"M{} {}L{} {}\"/>\n", left, bottom, right, top);
-  svg += fmt::format("<path class=\"axis\" d=\"M{0} {1}H{2}M{0} {3}H{2}\"/>\n", left, bottom, right, share_bottom);
+  svg += fmt::format("<path class=\"ideal\" d=\"M{} {}L{} {}\"/>\n", diagram_frame.left, diagram_frame.bottom,
+                     diagram_frame.right, diagram_frame.top);
+  svg += fmt::format("<path class=\"axis\" d=\"M{0} {1}H{2}M{0} {3}H{2}\"/>\n", diagram_frame.left,
+                     diagram_frame.bottom, diagram_frame.right, share_bottom);
   const auto upright = [&](double middle, const char* words) {
     svg += fmt::format("<text transform=\"translate(12 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n", middle,
                        words);
   };
-  upright((top + bottom) / 2, "accuracy");
+  upright(diagram_frame.middle_y(), "accuracy");
   upright((share_top + share_bottom) / 2, "share");
-  svg +=
-      fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">confidence</text>\n", (left + right) / 2, height - 6);
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">confidence</text>\n", diagram_frame.middle_x(),
+                     diagram_height - 6);
   return svg;
 }
 
@@ -60,7 +65,7 @@ void draw_run(std::string& svg, const Reliability& run, std::size_t index, std::
     const double share_left = (static_cast<double>(b) + 0.08) / bins + part * static_cast<double>(index);
     const double tall = (share_bottom - share_top) * bin.count / all / largest_share;
     shares += fmt::format("<rect class=\"share {}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n",
-                          color, at_x(share_left), share_bottom - tall, (right - left) * part, tall);
+                          color, at_x(share_left), share_bottom - tall, diagram_frame.width() * part, tall);
     const auto [low, high] = wilson_interval(bin.correct, bin.count);
     const double x = at_x(bin.confidence()), y = at_y(bin.accuracy());
     line += fmt::format("{}{:.1f} {:.1f}", line.empty() ? 'M' : 'L', x, y);
@@ -132,7 +137,7 @@ std::string reliability_figure(const std::vector<Reliability>& runs, const std::
       "<div class=\"plot\"><svg viewBox=\"0 0 {} {}\" role=\"group\" aria-label=\"Reliability "
       "diagram\">\n{}</svg></div>"
       "<p class=\"readout\" aria-live=\"polite\">Point at a bin for its numbers.</p></figure>\n",
-      legend, width, height, svg);
+      legend, diagram_width, diagram_height, svg);
 }
 
 std::string reliability_tables(const std::vector<Reliability>& runs, const std::vector<std::string>& names) {

@@ -19,11 +19,10 @@
 namespace nll {
 namespace {
 
-constexpr double page_width = 960, page_height = 560;
-constexpr double left = 78, right = page_width - 190, top = 60, bottom = page_height - 60;
+constexpr PlotFrame scaling_frame{78, page_width - 190, 60, page_height - 60};
 constexpr std::size_t colors = 7, listed = 18;  // entries that the legend has room for
 
-constexpr const char* style = R"(<style>
+constexpr const char* scaling_style = R"(<style>
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif; font-size: 13px; fill: #57606a }
 .page { fill: #ffffff }
 .title { font-size: 18px; font-weight: 600; fill: #1f2328 }
@@ -110,23 +109,24 @@ std::string path_through(const Points& points, const LogScale& x, const LogScale
 
 void draw_axes(std::string& svg, const LogScale& x, const LogScale& y) {
   for (const double tick : y.ticks()) {
-    draw_line(svg, "grid", left, y.at(tick), right, y.at(tick));
-    draw_text(svg, "tick", left - 9, y.at(tick) + 4.5, "end", fmt::format("{:.4g}", tick));
+    draw_line(svg, "grid", scaling_frame.left, y.at(tick), scaling_frame.right, y.at(tick));
+    draw_text(svg, "tick", scaling_frame.left - 9, y.at(tick) + 4.5, "end", fmt::format("{:.4g}", tick));
   }
   double last = -100;
   for (const double tick : x.ticks()) {
-    draw_line(svg, "grid", x.at(tick), top, x.at(tick), bottom);
+    draw_line(svg, "grid", x.at(tick), scaling_frame.top, x.at(tick), scaling_frame.bottom);
     if (x.at(tick) - last < 46) continue;
     last = x.at(tick);
-    draw_text(svg, "tick", last, bottom + 20, "middle", fmt::format("{:.2g}", tick));
+    draw_text(svg, "tick", last, scaling_frame.bottom + 20, "middle", fmt::format("{:.2g}", tick));
   }
-  draw_line(svg, "frame", left, bottom, right, bottom);
-  draw_line(svg, "frame", left, top, left, bottom);
-  draw_text(svg, "axis", (left + right) / 2, bottom + 44, "middle", "training compute 6 N D, FLOPs");
+  draw_line(svg, "frame", scaling_frame.left, scaling_frame.bottom, scaling_frame.right, scaling_frame.bottom);
+  draw_line(svg, "frame", scaling_frame.left, scaling_frame.top, scaling_frame.left, scaling_frame.bottom);
+  draw_text(svg, "axis", scaling_frame.middle_x(), scaling_frame.bottom + 44, "middle",
+            "training compute 6 N D, FLOPs");
   svg += fmt::format(
       "<text class=\"axis\" text-anchor=\"middle\" transform=\"translate(20 {:.1f}) rotate(-90)\">loss on held-out "
       "text, nats per token</text>\n",
-      (top + bottom) / 2);
+      scaling_frame.middle_y());
 }
 
 void draw_best(std::string& svg, const ScalingPlot& plot, const LogScale& x, const LogScale& y) {
@@ -156,8 +156,8 @@ void draw_series(std::string& svg, const ScalingSeries& series, std::size_t colo
 }
 
 void draw_legend(std::string& svg, const ScalingPlot& plot) {
-  double y = top + 14;
-  const double x = right + 18;
+  double y = scaling_frame.top + 14;
+  const double x = scaling_frame.right + 18;
   for (std::size_t i = 0; i < std::min(plot.series.size(), listed); ++i, y += 22) {
     draw_line(svg, fmt::format("curve l{}", i % colors).c_str(), x, y - 4.5, x + 26, y - 4.5);
     svg +=
@@ -176,7 +176,7 @@ void draw_legend(std::string& svg, const ScalingPlot& plot) {
 }  // namespace
 
 void write_scaling_plot(const ScalingPlot& plot, const std::string& path) {
-  LogScale x(left, right), y(bottom, top);
+  LogScale x(scaling_frame.left, scaling_frame.right), y(scaling_frame.bottom, scaling_frame.top);
   for (const ScalingSeries& series : plot.series) {
     for (const std::vector<ScalingPoint>* points : {&series.runs, &series.fitted}) {
       for (const ScalingPoint& point : *points) {
@@ -192,12 +192,12 @@ void write_scaling_plot(const ScalingPlot& plot, const std::string& path) {
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" "
       "role=\"img\">\n<title>{2}</title>\n",
       page_width, page_height, html_text(plot.title));
-  svg += style;
+  svg += scaling_style;
   svg += fmt::format(
       "<clipPath id=\"panel\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/></clipPath>\n",
-      left - 1, top - 6, right - left + 7, bottom - top + 7);
+      scaling_frame.left - 1, scaling_frame.top - 6, scaling_frame.width() + 7, scaling_frame.height() + 7);
   svg += fmt::format("<rect class=\"page\" width=\"{:.0f}\" height=\"{:.0f}\" rx=\"8\"/>\n", page_width, page_height);
-  draw_text(svg, "title", left, 32, "start", cut_to_columns(plot.title, 90));
+  draw_text(svg, "title", scaling_frame.left, 32, "start", cut_to_columns(plot.title, 90));
   draw_axes(svg, x, y);
   svg += "<g clip-path=\"url(#panel)\">\n";
   draw_best(svg, plot, x, y);

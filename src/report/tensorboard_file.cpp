@@ -8,13 +8,11 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 
 #include "kernels/check.h"
 #include "src/report/file.h"
 #include "src/report/tensorboard_record.h"
-#include "src/report/utf8.h"
 
 namespace nll {
 namespace {
@@ -22,10 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view prefix = "events.out.tfevents.";
-
-[[noreturn]] void fail(const std::string& path, const char* what, int reason) {
-  throw Error(Exit::io, fmt::format("{}: cannot be {}: {}", cut_to_columns(path, 200), what, std::strerror(reason)));
-}
 
 // One after the latest number in the names of the folder's event files; 0 when there are none.
 std::int64_t next_number(const std::string& folder) {
@@ -46,7 +40,7 @@ std::int64_t next_number(const std::string& folder) {
 TensorboardFile::TensorboardFile(const std::string& folder, std::int64_t step, Clock clock) : clock_(std::move(clock)) {
   std::error_code failed;
   fs::create_directories(folder, failed);
-  if (failed) fail(folder, "made", failed.value());
+  if (failed) file_failed(folder, "made", failed.value());
   const double now = clock_();
   // Readers take the files in the order of their names, which begin with the time. A clock that was set back, or two
   // starts in one second, must not turn that order round.
@@ -55,7 +49,7 @@ TensorboardFile::TensorboardFile(const std::string& folder, std::int64_t step, C
     path_ = fmt::format("{}/{}{:010}.nll", folder, prefix, number++);
     descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
   } while (descriptor_ < 0 && errno == EEXIST);
-  if (descriptor_ < 0) fail(path_, "created", errno);
+  if (descriptor_ < 0) file_failed(path_, "created", errno);
   write(tensorboard_version(now));
   write(tensorboard_restart(now, step + 1));
 }
@@ -70,7 +64,7 @@ void TensorboardFile::append(const Event& event) {
 }
 
 void TensorboardFile::write(const std::string& message) {
-  if (!write_all(descriptor_, tensorboard_frame(message))) fail(path_, "written", errno);
+  if (!write_all(descriptor_, tensorboard_frame(message))) file_failed(path_, "written", errno);
 }
 
 double seconds_since_epoch() {

@@ -10,9 +10,9 @@
 namespace nll {
 namespace {
 
-constexpr std::string_view magic = "NLLRECRD";
-constexpr std::uint64_t version = 1;
-constexpr std::size_t at_checksum = record_cache_header_bytes - 8;
+constexpr std::string_view cache_magic = "NLLRECRD";
+constexpr std::uint64_t cache_version = 1;
+constexpr std::size_t cache_checksum_at = record_cache_header_bytes - 8;
 
 // Takes numbers from the front of bytes that may be too few.
 class Taker {
@@ -55,14 +55,14 @@ bool is_sound(const EncodedSequence& sequence, std::int64_t vocabulary) {
 }  // namespace
 
 std::array<char, record_cache_header_bytes> write_record_cache_header(const RecordCacheHeader& header) {
-  std::string bytes(magic);
-  put_number(bytes, version, 4);
+  std::string bytes(cache_magic);
+  put_number(bytes, cache_version, 4);
   put_number(bytes, record_cache_header_bytes, 4);
   for (const std::uint64_t number : {header.key, header.records, header.data_bytes, header.summary_bytes,
                                      header.data_hash, header.index_hash, header.summary_hash}) {
     put_number(bytes, number, 8);
   }
-  bytes.resize(at_checksum, '\0');
+  bytes.resize(cache_checksum_at, '\0');
   put_number(bytes, XXH3_64bits(bytes.data(), bytes.size()), 8);
   std::array<char, record_cache_header_bytes> all{};
   std::copy(bytes.begin(), bytes.end(), all.begin());
@@ -70,20 +70,20 @@ std::array<char, record_cache_header_bytes> write_record_cache_header(const Reco
 }
 
 std::optional<RecordCacheHeader> read_record_cache_header(std::string_view bytes, std::string& why) {
-  if (bytes.size() < record_cache_header_bytes || !bytes.starts_with(magic)) {
+  if (bytes.size() < record_cache_header_bytes || !bytes.starts_with(cache_magic)) {
     why = "is no record cache";
     return std::nullopt;
   }
-  if (const std::uint64_t found = number_at(bytes, magic.size(), 4); found != version) {
-    why = fmt::format("is of version {} (expected {})", found, version);
+  if (const std::uint64_t found = number_at(bytes, cache_magic.size(), 4); found != cache_version) {
+    why = fmt::format("is of version {} (expected {})", found, cache_version);
     return std::nullopt;
   }
-  if (number_at(bytes, at_checksum, 8) != XXH3_64bits(bytes.data(), at_checksum)) {
+  if (number_at(bytes, cache_checksum_at, 8) != XXH3_64bits(bytes.data(), cache_checksum_at)) {
     why = "is damaged: its header does not have the checksum that it gives";
     return std::nullopt;
   }
   RecordCacheHeader header;
-  std::size_t at = magic.size() + 8;
+  std::size_t at = cache_magic.size() + 8;
   for (std::uint64_t* number : {&header.key, &header.records, &header.data_bytes, &header.summary_bytes,
                                 &header.data_hash, &header.index_hash, &header.summary_hash}) {
     *number = number_at(bytes, at, 8);

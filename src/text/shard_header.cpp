@@ -10,11 +10,11 @@
 namespace nll {
 namespace {
 
-constexpr std::uint32_t version = 1;
+constexpr std::uint32_t shard_version = 1;
 // Byte offsets of the fields; all numbers are little-endian.
 constexpr std::size_t at_version = 8, at_header_bytes = 12, at_tokens = 16, at_bytes_per_token = 24,
                       at_end_of_text = 28, at_vocabulary = 32, at_tokenizer_hash = 40, at_text_bytes = 48,
-                      at_text_characters = 56, at_tokens_hash = 64, at_checksum = 248;
+                      at_text_characters = 56, at_tokens_hash = 64, at_header_checksum = 248;
 
 void put(std::span<std::uint8_t> bytes, std::size_t at, std::size_t size, std::uint64_t value) {
   for (std::size_t i = 0; i < size; ++i) bytes[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
@@ -31,7 +31,7 @@ std::uint64_t get(std::span<const std::uint8_t> bytes, std::size_t at, std::size
 std::array<std::uint8_t, shard_header_bytes> write_shard_header(const ShardHeader& header) {
   std::array<std::uint8_t, shard_header_bytes> bytes{};
   for (std::size_t i = 0; i < shard_magic.size(); ++i) bytes[i] = static_cast<std::uint8_t>(shard_magic[i]);
-  put(bytes, at_version, 4, version);
+  put(bytes, at_version, 4, shard_version);
   put(bytes, at_header_bytes, 4, shard_header_bytes);
   put(bytes, at_tokens, 8, static_cast<std::uint64_t>(header.tokens));
   put(bytes, at_bytes_per_token, 4, static_cast<std::uint64_t>(header.bytes_per_token));
@@ -41,7 +41,7 @@ std::array<std::uint8_t, shard_header_bytes> write_shard_header(const ShardHeade
   put(bytes, at_text_bytes, 8, static_cast<std::uint64_t>(header.text_bytes));
   put(bytes, at_text_characters, 8, static_cast<std::uint64_t>(header.text_characters));
   put(bytes, at_tokens_hash, 8, header.tokens_hash);
-  put(bytes, at_checksum, 8, XXH3_64bits(bytes.data(), at_checksum));
+  put(bytes, at_header_checksum, 8, XXH3_64bits(bytes.data(), at_header_checksum));
   return bytes;
 }
 
@@ -49,8 +49,9 @@ ShardHeader read_shard_header(std::span<const std::uint8_t, shard_header_bytes> 
   const auto refuse = [&](const std::string& what) { throw Error(Exit::bad_data, path + ": " + what); };
   // The version first: a later one may have its checksum elsewhere.
   const std::uint64_t found = get(bytes, at_version, 4);
-  if (found != version) refuse(fmt::format("shard version {} (this program reads version {})", found, version));
-  if (get(bytes, at_checksum, 8) != XXH3_64bits(bytes.data(), at_checksum)) {
+  if (found != shard_version)
+    refuse(fmt::format("shard version {} (this program reads version {})", found, shard_version));
+  if (get(bytes, at_header_checksum, 8) != XXH3_64bits(bytes.data(), at_header_checksum)) {
     refuse("the header's checksum is wrong (the file is damaged)");
   }
   ShardHeader header;

@@ -62,11 +62,6 @@ std::string stored_name(const SafetensorsFile& file, const ParameterSpec& spec) 
   return file.header().tensors.contains(bare) ? bare : std::string();
 }
 
-std::vector<std::int64_t> published_shape(const ParameterSpec& spec) {
-  if (spec.vector) return {spec.columns};
-  return {spec.rows, spec.columns};
-}
-
 std::string listed(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size() && i < 10; ++i) text += (i ? ", " : "") + names[i];
@@ -171,7 +166,7 @@ void check_weights(const CheckpointFolder& folder, const std::string& place, con
       continue;
     }
     used.insert(name);
-    const std::vector<std::int64_t> expected = published_shape(spec);
+    const std::vector<std::int64_t> expected = spec.published_shape();
     if (stored.at(name).shape != expected) {
       problems.push_back(fmt::format("{} has shape ({}), expected ({})", name, fmt::join(stored.at(name).shape, ", "),
                                      fmt::join(expected, ", ")));

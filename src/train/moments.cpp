@@ -11,11 +11,6 @@ namespace nll {
 
 namespace {
 
-std::vector<std::int64_t> published_shape(const ParameterSpec& spec) {
-  if (spec.vector) return {spec.columns};
-  return {spec.rows, spec.columns};
-}
-
 // Calls with (begin, end, moment): elements [begin, end) of a parameter that lie from `moment` on in the moments.
 template <class Call>
 void for_each_part(const ParameterSpec& spec, const std::vector<OwnedSpan>& spans, const Call& call) {
@@ -35,9 +30,9 @@ void check_moments(const OptimizerMoments& moments, const std::string& place, co
       const auto found = moments.shapes().find(name);
       if (found == moments.shapes().end()) {
         problems.push_back(name + " is missing");
-      } else if (found->second != published_shape(spec)) {
+      } else if (found->second != spec.published_shape()) {
         problems.push_back(fmt::format("{} has shape ({}), expected ({})", name, fmt::join(found->second, ", "),
-                                       fmt::join(published_shape(spec), ", ")));
+                                       fmt::join(spec.published_shape(), ", ")));
       }
     }
   }
@@ -110,7 +105,7 @@ std::vector<NamedTensor> moment_slices(const ParameterTable& table, Device& devi
           values = copy;
         }
         if (!whole) {
-          slices.push_back({fmt::format("{}{}@{}", moment, spec.name, begin), values, published_shape(spec)});
+          slices.push_back({fmt::format("{}{}@{}", moment, spec.name, begin), values, spec.published_shape()});
         } else {
           slices.push_back({moment + spec.name, spec.vector ? values : values.reshape({spec.rows, spec.columns})});
         }
