@@ -2,8 +2,8 @@
 # Collects a CUDA build into one folder that runs on a machine with a GPU, its driver and CUDA's libraries, and nothing
 # else of what the build needed.   scripts/make_bundle.sh [BUILD [BUNDLE]]     default: build/cuda build/bundle
 # BUNDLE.tar.gz is the same as one file. In it: bin/nll, bin/libnll_mpi.so where the build has it, bin/test_cuda*, lib/,
-# configs/, scripts/gpu_check.sh and the peers it runs. Then, on the other machine, unpacked: BUNDLE/scripts/gpu_check.sh, or by hand
-# LD_LIBRARY_PATH=BUNDLE/lib BUNDLE/bin/nll.
+# configs/, scripts/gpu_check.sh and the peers it runs; LLMC=PROGRAM takes llm.c's along (scripts/peers/build_gpu_llmc.sh).
+# Then, on the other machine, unpacked: BUNDLE/scripts/gpu_check.sh, or by hand LD_LIBRARY_PATH=BUNDLE/lib BUNDLE/bin/nll.
 # Left out: the C library, the GPU's driver, CUDA's own libraries (cuBLAS, cuDNN), NCCL and MPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,9 +40,10 @@ if ldd "${programs[@]}" | grep -q 'not found'; then
 fi
 
 cp configs/*.json "$bundle/configs/"
-cp scripts/gpu_check.sh "$bundle/scripts/"
+cp -r scripts/gpu_check.sh scripts/gpu_check "$bundle/scripts/"
 mkdir -p "$bundle/scripts/peers"
-cp scripts/peers/gpu_pytorch.py "$bundle/scripts/peers/"
+cp scripts/peers/{gpu_pytorch,gpu_llmc,check_curve}.py "$bundle/scripts/peers/"
+[[ -z ${LLMC:-} ]] || cp "$LLMC" "$bundle/bin/train_gpt2cu"
 find "$bundle" -type f -printf '%10s  %P\n' | LC_ALL=C sort -k 2
 # One file to carry.
 tar -C "$(dirname "$bundle")" -czf "$bundle.tar.gz" "$(basename "$bundle")"

@@ -81,22 +81,29 @@ struct Report {
   bool gpu() const { return plan.numerics.gpu; }
 };
 
+// Rates that a step on a GPU is held against: of such a GPU where they are known, else what was measured.
+DeviceRates rates_of(const Report& report) {
+  const DeviceRates* known = report.plan.numerics.compute == DType::f32 ? nullptr : find_device_rates(report.device);
+  return known != nullptr
+             ? *known
+             : measured_rates(report.device, report.plan.numerics, report.measured.matmul, report.measured.memory);
+}
+StepTime least_time(const Report& report, Bound bound) {
+  return speed_of_light(report.config.model, report.config.model.context, report.plan.sequences,
+                        report.plan.micro_batches, rates_of(report), bound,
+                        recompute_of(report.config.batch.recompute));
+}
+double tokens_per_second_at(const Report& report, Bound bound) {
+  return static_cast<double>(report.config.batch.tokens_per_step) / least_time(report, bound).total();
+}
+
 // Stage by stage what a step took beside what it could take.
 struct Gaps {
   StepTime measured, practical;
-  std::string source;
 };
 std::optional<Gaps> gaps_of(const Report& report) {
   if (!report.gpu() || report.ops.size() < 2 || report.step.seconds == 0) return std::nullopt;
-  const DeviceRates* known = report.plan.numerics.compute == DType::f32 ? nullptr : find_device_rates(report.device);
-  const DeviceRates rates = known != nullptr ? *known
-                                             : measured_rates(report.device, report.plan.numerics,
-                                                              report.measured.matmul, report.measured.memory);
-  return Gaps{
-      measured_stages(report.ops, report.step.seconds),
-      speed_of_light(report.config.model, report.config.model.context, report.plan.sequences, report.plan.micro_batches,
-                     rates, Bound::practical, recompute_of(report.config.batch.recompute)),
-      rates.source};
+  return Gaps{measured_stages(report.ops, report.step.seconds), least_time(report, Bound::practical)};
 }
 
 std::string json_text(const Report& report) {
@@ -109,6 +116,10 @@ std::string json_text(const Report& report) {
                              {"tokens_per_step", report.config.batch.tokens_per_step}};
   if (step.seconds > 0) {
     out["tokens_per_second"] = report.tokens_per_second();
+    if (report.gpu()) {
+      out["limit_tokens_per_second"] = tokens_per_second_at(report, Bound::limit);
+      out["practical_tokens_per_second"] = tokens_per_second_at(report, Bound::practical);
+    }
     out["mfu"] = report.peak > 0 ? nlohmann::ordered_json(report.flops_per_second() / report.peak) : nullptr;
     out["step_seconds"] = {
         {"median", step.seconds}, {"minimum", step.fastest}, {"maximum", step.slowest}, {"steps", report.steps}};
@@ -182,7 +193,12 @@ std::string step_text(const Report& report) {
                                             100 * report.flops_per_second() / report.peak, report.peak * 1e-12,
                                             precision_name(report.plan.numerics.compute))
                               : std::string("n/a (no published peak of this device is known)");
-  return text + fmt::format("  MFU {}; loss {:.4f} to {:.4f}\n", mfu, step.first_loss, step.last_loss);
+  text += fmt::format("  MFU {}; loss {:.4f} to {:.4f}\n", mfu, step.first_loss, step.last_loss);
+  if (!report.gpu()) return text;
+  const double practical = tokens_per_second_at(report, Bound::practical);
+  return text + fmt::format("  {:.1f} % of the practical {:.0f} tokens/s (limit {:.0f}): {}\n",
+                            100 * report.tokens_per_second() / practical, practical,
+                            tokens_per_second_at(report, Bound::limit), rates_of(report).source);
 }
 
 std::string gaps_text(const Report& report) {
@@ -198,7 +214,7 @@ std::string gaps_text(const Report& report) {
     line(stage_name(static_cast<Stage>(i)), gaps->measured.seconds[i], gaps->practical.seconds[i]);
   }
   line("together", gaps->measured.total(), gaps->practical.total());
-  return text + fmt::format("  practical: {}\n", gaps->source);
+  return text;
 }
 
 std::string text_of(const Report& report) {
