@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Checks nll on the GPU of this machine, then measures it. Needs bash, coreutils, awk, and nll; under 10 minutes.
-#   scripts/gpu_check.sh [--text=FILE] [--bench] [--rehearse] [--only=REGEX] [FOLDER]
+#   scripts/gpu_check.sh [--text=FILE] [--bench] [--rehearse] [--within=S] [--only=REGEX] [FOLDER]
 #   --text=FILE  afterwards longer runs on that text: the quickstart and GPT-2 124M, stopped, resumed, beside the CPU's and
 #                PyTorch's curves: another 5 minutes
 #   --bench      afterwards the four GPT-2 sizes, small batches, and PyTorch and llm.c where they are; tables of it all:
 #                another 15 to 30 minutes
 #   --rehearse   the same checks without a GPU, on small models: with build/cpu/tests/cuda_on_host/nll_on_host the CUDA
 #                backend runs on the host; else, or where NLL names another program, the CPU is in the GPU's place
+#   --within=S   begins nothing that could end after so many seconds; default: 600 for the checks, none for what is above
 #   --only       only the checks with such a name, besides those that the others need (facts, prepare)
 #   FOLDER       where logs, records and tables go; default: $OUT, or gpu-check/ beside the program
 # The program is build/cuda/nll of a checkout, or bin/nll of a bundle (scripts/make_bundle.sh). Every check prints one line
@@ -14,17 +15,21 @@
 # something did, 2 wrong usage. What is checked and why: docs/benchmarks/gpu-status.md of a checkout.
 set -uo pipefail
 
-bench=false rehearse=false only= out=${OUT:-} corpus=
+bench=false rehearse=false within= only= out=${OUT:-} corpus=
 for argument in "$@"; do
   case $argument in
     --bench) bench=true ;;
     --rehearse) rehearse=true ;;
+    --within=*)
+      within=${argument#*=}
+      [[ $within =~ ^[1-9][0-9]*$ ]] || { echo "gpu_check: --within: \"$within\" (expected seconds)" >&2; exit 2; }
+      ;;
     --only=*) only=${argument#*=} ;;
     --text=*)
       corpus=$(realpath "${argument#*=}")
       [[ -s $corpus ]] || { echo "gpu_check: $corpus: is not there" >&2; exit 2; }
       ;;
-    -*) sed -n 3,12p "$0" >&2; exit 2 ;;
+    -*) sed -n 3,13p "$0" >&2; exit 2 ;;
     *) out=$argument ;;
   esac
 done
@@ -52,7 +57,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
 run=$(date -u +%Y-%m-%dT%H:%MZ)
 
-table=() failed=0 whole=$((600 * patience))
+table=() failed=0 whole=${within:-$((600 * patience))}
 # part NAME SECONDS FUNCTION...: runs the function, which has that long for each command under `timed`. It says what it
 # found in the last line it prints; 77 is a check that cannot be made here.
 part() {
@@ -99,7 +104,7 @@ part ranks_nccl_trial 40 ranks_nccl_trial
 part memcheck 60 sanitizer memcheck
 part racecheck 60 sanitizer racecheck
 part "bench_${sizes[0]}" 150 measure "${sizes[0]}" stages 1 --steps 10
-whole=$((24 * 3600))
+whole=${within:-$((24 * 3600))}
 if [[ -n $corpus ]]; then
   part quickstart 300 quickstart
   part train_124m 300 train_124m
@@ -112,7 +117,7 @@ fi
 
 {
   echo
-  tail -n 1 "$out/facts.log"
+  tail -n 1 "$out/facts.log" 2> /dev/null
   printf '%s\n' "${table[@]}"
   echo "$(printf '%s\n' "${table[@]}" | cut -c 1-4 | sort | uniq -c | awk '{ printf "%s%d %s", n++ ? ", " : "", $1, $2 }') in $SECONDS s; logs in $out"
 } | tee "$out/summary.txt"

@@ -51,15 +51,18 @@ void RecordSummary::add(const RecordFault& fault) {
 }
 
 std::string RecordSummary::text() const {
-  std::string said = fmt::format("{} records of {} lines", records, lines);
+  const auto counted = [](std::int64_t count, const char* what) {
+    return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+  };
+  std::string said = counted(records, "record") + " of " + counted(lines, "line");
   std::string reasons;
   for (const FaultCount& fault : faults) {
     reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", fault_reason_name(fault.reason), fault.count);
   }
-  if (skipped > 0) said += fmt::format("; {} lines skipped ({})", skipped, reasons);
-  if (too_long > 0) said += fmt::format("; {} records dropped as too long", too_long);
-  if (nothing_left > 0) said += fmt::format("; {} records dropped as nothing of a completion was left", nothing_left);
-  if (truncated > 0) said += fmt::format("; {} of {} sequences cut", truncated, sequences);
+  if (skipped > 0) said += fmt::format("; {} skipped ({})", counted(skipped, "line"), reasons);
+  if (too_long > 0) said += "; " + counted(too_long, "record") + " dropped as too long";
+  if (nothing_left > 0) said += "; " + counted(nothing_left, "record") + " dropped as nothing of a completion was left";
+  if (truncated > 0) said += fmt::format("; {} of {} cut", truncated, counted(sequences, "sequence"));
   return said;
 }
 

@@ -73,7 +73,9 @@ void tell(Console& console, const std::string& name, const RecordDataset& datase
   for (const FaultCount& fault : summary.faults) {
     for (const std::string& example : fault.examples) console.warning(example + ": skipped");
     const std::int64_t more = fault.count - static_cast<std::int64_t>(fault.examples.size());
-    if (more > 0) console.warning(fmt::format("{}: {} more lines skipped", fault_reason_name(fault.reason), more));
+    if (more > 0)
+      console.warning(
+          fmt::format("{}: {} more line{} skipped", fault_reason_name(fault.reason), more, more == 1 ? "" : "s"));
   }
 }
 

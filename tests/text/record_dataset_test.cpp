@@ -138,12 +138,12 @@ TEST_F(RecordDatasetTest, CountsWhatIsCutAndDropped) {
   how.max_length = 4;
   const RecordDataset data(how, tokenizer());
   EXPECT_EQ(data.summary().text(),
-            "2 records of 3 lines; 1 records dropped as nothing of a completion was left; 1 of 2 sequences cut");
+            "2 records of 3 lines; 1 record dropped as nothing of a completion was left; 1 of 2 sequences cut");
   EXPECT_EQ(data.summary().tokens, 8);
   EXPECT_EQ(data.summary().trained_tokens, 4);
   how.long_records = LongRecords::drop;
   const RecordDataset dropped(how, tokenizer());
-  EXPECT_EQ(dropped.summary().text(), "1 records of 3 lines; 2 records dropped as too long");
+  EXPECT_EQ(dropped.summary().text(), "1 record of 3 lines; 2 records dropped as too long");
   how.max_length = 2;
   EXPECT_EQ(error(how), "4: r.jsonl: no record is left: 0 records of 3 lines; 3 records dropped as too long");
 }
