@@ -7,7 +7,8 @@ target_include_directories(nll_settings INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_features(nll_settings INTERFACE cxx_std_20)
 # Off: g++ 12 warns of std::string concatenations that are right (GCC bug 105651); clang warns of CHECK(a >= b), which
 # reads (start << a) >= b on purpose.
-set(nll_compile_options -Wall -Wextra -Wpedantic -Wshadow -Werror
+# -Wshadow takes another file's constant for one of this file where several are compiled as one.
+set(nll_compile_options -Wall -Wextra -Wpedantic -Werror $<$<NOT:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>>:-Wshadow>
                         $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
                         $<$<CXX_COMPILER_ID:Clang>:-Wno-overloaded-shift-op-parentheses>
                         -fno-math-errno -ffp-contract=off)
@@ -58,6 +59,13 @@ function(nll_precompile_test target)
   nll_cache_precompiled(${target})
 endfunction()
 
+# Several files of a room at a time, for the time of a sanitizer build; the preset cpu compiles every file alone.
+function(nll_compile_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
+  # g++ warns of types in unnamed namespaces of files that a file of CMake's includes, as if they were headers.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage>)
+endfunction()
+
 # nll_room(NAME folder [EXCEPT file...] [USES room... library...])
 function(nll_room name folder)
   cmake_parse_arguments(ROOM "" "" "EXCEPT;USES" ${ARGN})
@@ -70,12 +78,8 @@ function(nll_room name folder)
   endif()
   add_library(nll_${name} STATIC ${sources})
   target_link_libraries(nll_${name} PUBLIC nll_settings ${ROOM_USES})
-  if(NLL_SANITIZE AND NOT NLL_FUZZ)
-    # Several files at a time, for the time of the build; the preset cpu compiles every file alone.
-    set_target_properties(nll_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
-    # g++ warns of types in unnamed namespaces of files that a file of CMake's includes, as if they were headers; and of
-    # locals that have the name of another file's constant.
-    target_compile_options(nll_${name} PRIVATE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-subobject-linkage> -Wno-shadow)
+  if(NLL_SANITIZE)
+    nll_compile_together(nll_${name})
   endif()
 endfunction()
 

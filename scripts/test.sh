@@ -3,7 +3,7 @@
 # UndefinedBehaviorSanitizer, the threaded rooms under ThreadSanitizer, and each fuzz target for 25 seconds. The CUDA
 # kernels run on the host in all of them; where nvcc is, the CUDA build is made too. One ctest runs all tests and its
 # summary is the end of the output. Exit code: 0 when everything passed.
-#   scripts/test.sh            everything (about 30 minutes from a clean clone on 2 cores, 10 with a compiler cache)
+#   scripts/test.sh            everything (about 30 minutes from a clean clone on 2 cores, 13 with a compiler cache)
 #   scripts/test.sh quick      without sanitizers and fuzzing
 set -euo pipefail
 cd "$(dirname "$0")/.."
